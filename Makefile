@@ -1,0 +1,31 @@
+# Every target makes .venv itself; a changed pyproject.toml or constraints.txt makes it again.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test lint bench bench-nano base smollm2 picture
+
+quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
+	$(BIN)/rlsp quickstart
+
+test: .venv/installed
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: bench-nano
+
+bench-nano: .venv/installed  ## the results table of the README: 5 seeds, about an hour on two cores
+	$(BIN)/python benchmarks/nano.py
+
+base: .venv/installed  ## remake the nano base model that ships with the package
+	$(BIN)/rlsp pretrain nano-base --out src/rlsp/assets/nano-base
+
+.venv/installed: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

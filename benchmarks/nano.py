@@ -1,0 +1,126 @@
+"""The README's table: base, SFT, RLSP, outcome-only PPO and self-consistency on the nano world, over seeds.
+
+    python benchmarks/nano.py                 # 5 seeds, 1000 held-out problems each
+    python benchmarks/nano.py --seeds 2 --set ppo.steps=10
+
+Each seed runs the shipped recipe and two outcome-only runs (α = 1, no exploration reward): one from the same SFT model,
+one from the base. Runs are kept, and a second call goes on where the first one stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from rlsp import runs
+from rlsp.cli.progress import LiveProgress, console
+from rlsp.config import Recipe, load
+from rlsp.engines import native
+from rlsp.evaluation.statistics import mean_over_seeds
+from rlsp.runs import Run, write_json
+
+OUTCOME_ONLY = ("reward.alpha=1.0", "exploration.kind=none", "reward.truncation=keep")
+Row = dict[str, Any]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-nano"))
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+    seeds = [_seed_results(seed, arguments.out, arguments.settings) for seed in range(arguments.seeds)]
+    _print_table(seeds)
+    passed = _print_bars(seeds)
+    write_json(arguments.out / "results.json", seeds)
+    return 0 if passed else 1
+
+
+def _seed_results(seed: int, out: Path, settings: Sequence[str]) -> dict[str, Row]:
+    """Every evaluation of one seed by name."""
+    rlsp = load(Recipe, "nano", [*settings, f"seed={seed}"])
+    full = _run(rlsp, out / f"seed{seed}" / "rlsp")
+    model = str(full.path("sft", "model"))
+    outcome = load(Recipe, "nano", [*settings, f"seed={seed}", *OUTCOME_ONLY])
+    from_sft = outcome.model_copy(
+        update={
+            "model": outcome.model.model_copy(update={"path": model}),
+            "demonstrations": None,
+            "sft": None,
+        }
+    )
+    from_base = outcome.model_copy(update={"demonstrations": None, "sft": None})
+    results = full.evaluations()
+    results["outcome from SFT"] = _run(from_sft, out / f"seed{seed}" / "outcome-from-sft").evaluations()["rlsp"]
+    results["outcome from base"] = _run(from_base, out / f"seed{seed}" / "outcome-from-base").evaluations()["rlsp"]
+    return results
+
+
+def _run(recipe: Recipe, directory: Path) -> Run:
+    run = Run(directory) if (directory / runs.MANIFEST).is_file() else runs.create(directory, recipe)
+    console.print(f"== {directory}")
+    with LiveProgress() as progress:
+        native.run(recipe, run, progress)
+    return run
+
+
+NAMES = {
+    "base": "base",
+    "self-consistency": "base, majority vote at equal tokens",
+    "sft": "SFT",
+    "rlsp": "RLSP",
+    "outcome from SFT": "outcome-only PPO from SFT (α = 1)",
+    "outcome from base": "outcome-only PPO from base (α = 1)",
+}
+COLUMNS: dict[str, Callable[[Row], float]] = {
+    "accuracy %": lambda row: 100 * row["accuracy"],
+    "tokens": lambda row: row["mean_tokens"],
+    "checks": lambda row: row["behaviours"]["checks"],
+    "honest %": lambda row: 100 * row["behaviours"].get("honest_share", float("nan")),
+    "backtracks": lambda row: row["behaviours"]["backtracks"],
+    "alternatives": lambda row: row["behaviours"]["alternatives"],
+    "right rejected": lambda row: row["behaviours"]["right_rejected"],
+    "truncated %": lambda row: 100 * row["truncated"],
+}
+
+
+def _print_table(seeds: Sequence[dict[str, Row]]) -> None:
+    problems = seeds[0]["base"]["problems"]
+    table = Table(title=f"nano, {len(seeds)} seeds × {problems} held-out problems: mean ± 95 % interval over seeds")
+    table.add_column("")
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    for name, label in NAMES.items():
+        cells = []
+        for value in COLUMNS.values():
+            centre, half = mean_over_seeds([value(results[name]) for results in seeds])
+            cells.append(f"{centre:.1f} ± {half:.1f}" if abs(centre) >= 10 else f"{centre:.2f} ± {half:.2f}")
+        table.add_row(label, *cells)
+    console.print(table)
+
+
+def _print_bars(seeds: Sequence[dict[str, Row]]) -> bool:
+    """RLSP against its three bars, seed by seed on the same problems."""
+    passed = True
+    for other, points in (("base", 23.0), ("sft", 0.0), ("self-consistency", 11.0)):
+        gains = [100 * (results["rlsp"]["accuracy"] - results[other]["accuracy"]) for results in seeds]
+        centre, half = mean_over_seeds(gains)
+        holds = centre >= points and centre - half > 0
+        passed = passed and holds
+        wanted = f"at least {points:.0f}" if points else "interval above 0"
+        console.print(
+            f"RLSP − {NAMES[other]}: {centre:+.1f} ± {half:.1f} points ({wanted}): {'PASS' if holds else 'FAIL'}"
+        )
+    budgets = [results["self-consistency"]["mean_tokens"] / results["rlsp"]["mean_tokens"] for results in seeds]
+    equal = all(abs(budget - 1) <= 0.02 for budget in budgets)
+    console.print(f"tokens of the vote / tokens of RLSP: {min(budgets):.4f} … {max(budgets):.4f}")
+    return passed and equal
+
+
+if __name__ == "__main__":
+    sys.exit(main())

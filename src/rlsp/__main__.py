@@ -1,0 +1,3 @@
+from rlsp.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""What the reasoning does: backtracking, verification, alternatives."""

@@ -1,0 +1,82 @@
+"""Behaviours counted by executing the reasoning, on tasks whose steps a machine can check. Words prove nothing here:
+a check must really recompute, a backtrack must really leave the branch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from rlsp.tasks import replayer
+from rlsp.tasks.traces import Replay
+from rlsp.types import Problem, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviours:
+    """Counts in one response.
+
+    attempts: lines of reasoning. true_attempts: those whose every step is true arithmetic. hits: those that solve
+    the problem. checks: attempts followed by a check (verification). honest_checks: checks that recompute what they
+    should and whose verdict is true. backtracks: attempts that leave a line which was given up, for another
+    derivation. alternatives: attempts that begin with a first step no earlier attempt began with. repeats: attempts
+    that derive again what an earlier one derived. right_rejected: attempts that solve the problem and were given up.
+    wrong_accepted: attempts that don't and passed their check.
+    """
+
+    attempts: int = 0
+    true_attempts: int = 0
+    hits: int = 0
+    checks: int = 0
+    honest_checks: int = 0
+    backtracks: int = 0
+    alternatives: int = 0
+    repeats: int = 0
+    right_rejected: int = 0
+    wrong_accepted: int = 0
+
+
+def count(replay: Replay) -> Behaviours:
+    """The behaviours of one replayed response."""
+    attempts = replay.attempts
+    keys: set[str] = set()
+    first_steps: set[str] = set()
+    backtracks = alternatives = repeats = 0
+    for position, attempt in enumerate(attempts):
+        given_up = position > 0 and attempts[position - 1].line.accepted is False
+        backtracks += given_up and attempt.key != attempts[position - 1].key
+        alternatives += position > 0 and attempt.first_step not in first_steps and attempt.key not in keys
+        repeats += attempt.key in keys
+        keys.add(attempt.key)
+        first_steps.add(attempt.first_step)
+    return Behaviours(
+        attempts=len(attempts),
+        true_attempts=sum(attempt.steps_true for attempt in attempts),
+        hits=sum(attempt.solves for attempt in attempts),
+        checks=sum(attempt.honest_check is not None for attempt in attempts),
+        honest_checks=sum(attempt.honest_check is True for attempt in attempts),
+        backtracks=backtracks,
+        alternatives=alternatives,
+        repeats=repeats,
+        right_rejected=sum(attempt.solves and attempt.line.accepted is False for attempt in attempts),
+        wrong_accepted=sum(not attempt.solves and attempt.line.accepted is True for attempt in attempts),
+    )
+
+
+def rates(problems: Sequence[Problem], rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Mean count of each behaviour a response, `honest_share` of the checks and `true_share` of the attempts; empty
+    for tasks that can't be replayed. `problems` must hold each rollout's problem."""
+    by_id = {problem.id: problem for problem in problems}
+    counted = []
+    for rollout in rollouts:
+        problem = by_id[rollout.problem_id]
+        if replay := replayer(problem.task):
+            counted.append(asdict(count(replay(problem, rollout.text))))
+    if not counted:
+        return {}
+    sums = {name: sum(each[name] for each in counted) for name in counted[0]}
+    shares = {}
+    if sums["checks"]:
+        shares["honest_share"] = sums["honest_checks"] / sums["checks"]
+    if sums["attempts"]:
+        shares["true_share"] = sums["true_attempts"] / sums["attempts"]
+    return {name: total / len(counted) for name, total in sums.items()} | shares

@@ -1,0 +1,33 @@
+"""`rlsp sample`: rollouts of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlsp.cli.options import OutFile, RecipeArgument, SetOption
+from rlsp.cli.progress import LiveProgress, console
+from rlsp.config import Recipe, load
+from rlsp.runs import read_records, write_records
+from rlsp.types import Problem
+
+
+def sample(
+    recipe: RecipeArgument,
+    problems: Annotated[Path, typer.Option(help="JSONL of problems, as a run or `rlsp tasks` writes them.")],
+    out: OutFile,
+    samples: Annotated[int, typer.Option(min=1, help="Rollouts of each problem.")] = 1,
+    settings: SetOption = None,
+) -> None:
+    """Sample the recipe's model (--set model.path=DIR); rollouts carry no reward, `rlsp score` judges them."""
+    resolved = load(Recipe, recipe, settings or [])
+    asked = list(read_records(problems, Problem))
+    from rlsp.engines import stages
+
+    policy = stages.open_policy(resolved.model.path)
+    with LiveProgress() as progress:
+        rollouts = stages.sample(policy, asked, samples, resolved, progress, "sample")
+    write_records(out, rollouts)
+    console.print(f"{len(rollouts)} rollouts: {out}", soft_wrap=True)

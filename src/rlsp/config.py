@@ -1,0 +1,301 @@
+"""The recipe: what a run does, typed, read from TOML and `--set a.b=value`, checked when it is read.
+
+Sizes are in tokens, rates per optimiser step, seeds are integers. A key that nothing knows is an error.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rlsp.errors import InputError
+
+PACKAGED_RECIPES = Path(__file__).parent / "recipes"
+REPOSITORY_RECIPES = Path(__file__).parents[2] / "recipes"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRecipe(Section):
+    """`path`: a local Hugging Face model directory, or `nano`. `instruction`: the user's turn; `{question}` is
+    replaced by the problem."""
+
+    path: str = "nano"
+    instruction: str = "{question}"
+
+    @model_validator(mode="after")
+    def _has_question(self) -> ModelRecipe:
+        if "{question}" not in self.instruction:
+            raise ValueError("instruction must contain {question}, or every prompt is the same")
+        return self
+
+
+class TaskRecipe(Section):
+    """`name`: `countdown`, `chain-sum`, or `file` with `path` to a JSONL of {question|problem|prompt,
+    answer|solution}. `levels` of a generated task are drawn in turn."""
+
+    name: Literal["countdown", "chain-sum", "file"]
+    levels: tuple[Positive, ...] = (1,)
+    path: str = ""
+    limit: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _file_has_path(self) -> TaskRecipe:
+        if (self.name == "file") != bool(self.path):
+            raise ValueError("task.path goes with task.name = 'file', and only with it")
+        if self.limit and self.name != "file":
+            raise ValueError("task.limit cuts a file; a generated task makes as many problems as the stages ask for")
+        return self
+
+
+class DemonstrationRecipe(Section):
+    """`intuition`: the chance that one descent of the search solves the problem; traces that need more than
+    `max_attempts` are dropped."""
+
+    count: Positive
+    intuition: Rate
+    max_attempts: Positive
+
+
+class SftRecipe(Section):
+    """`batch_tokens` is the padded size of a batch. `optimizer`: `adamw`, or `muon` to train from scratch."""
+
+    epochs: Positive
+    learning_rate: Rate
+    batch_tokens: Positive
+    warmup_share: Share = 0.03
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    grad_clip: Annotated[float, Field(gt=0)] = 1.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
+
+
+class SamplingRecipe(Section):
+    """`max_response_tokens` counts EOS. `cache_tokens` bounds the sampler's key-value cache."""
+
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    max_prompt_tokens: Positive
+    max_response_tokens: Positive
+    cache_tokens: Positive
+
+
+class ExplorationRecipe(Section):
+    """`length`: R_ex = −C/|o| with C = `c_per_budget` × sampling.max_response_tokens. The paper's C = 1000 at a
+    budget of 4096 is 0.244 of it. `none`: R_ex = 0."""
+
+    kind: Literal["length", "none"] = "length"
+    c_per_budget: Annotated[float, Field(gt=0)] = 1000 / 4096
+
+
+class RewardRecipe(Section):
+    """Eq. 1: α·1[correct] + (1−α)·R_ex, clamped to ±`clamp`. `truncation`: what a response without EOS earns (`keep`:
+    the same; `floor`: the lowest exploration reward; `mask`: it leaves the loss)."""
+
+    alpha: Share = 0.8
+    clamp: Annotated[float, Field(gt=0)] = 10.0
+    truncation: Literal["keep", "floor", "mask"] = "floor"
+
+
+class PpoRecipe(Section):
+    """`steps` iterations of `prompts_per_step` × `samples_per_prompt` rollouts, cut into minibatches of
+    `minibatch_rollouts`. `kl_coefficient` is the paper's β; the actor stays frozen for the first
+    `critic_warmup_steps`; `microbatch_tokens` bounds the padded size of one forward pass."""
+
+    steps: Positive
+    prompts_per_step: Positive
+    samples_per_prompt: Positive
+    minibatch_rollouts: Positive
+    epochs: Positive = 1
+    actor_learning_rate: Rate
+    critic_learning_rate: Rate
+    warmup_share: Share = 0.03
+    critic_warmup_steps: Annotated[int, Field(ge=0)] = 4
+    clip: Rate = 0.2
+    value_clip: Annotated[float, Field(gt=0)] = 0.2
+    kl_coefficient: Annotated[float, Field(ge=0)] = 0.05
+    gamma: Share = 1.0
+    gae_lambda: Share = 0.95
+    grad_clip: Annotated[float, Field(gt=0)] = 1.0
+    microbatch_tokens: Positive
+
+    @property
+    def rollouts_per_step(self) -> int:
+        return self.prompts_per_step * self.samples_per_prompt
+
+    @model_validator(mode="after")
+    def _minibatches_fit(self) -> PpoRecipe:
+        if self.rollouts_per_step % self.minibatch_rollouts:
+            raise ValueError(
+                f"{self.prompts_per_step} prompts × {self.samples_per_prompt} samples = {self.rollouts_per_step} "
+                f"rollouts a step do not divide into minibatches of {self.minibatch_rollouts}: "
+                f"set ppo.minibatch_rollouts to a divisor of {self.rollouts_per_step}"
+            )
+        if self.critic_warmup_steps >= self.steps:
+            raise ValueError(
+                f"the actor is frozen for critic_warmup_steps = {self.critic_warmup_steps} of {self.steps} steps and "
+                "would never learn: raise ppo.steps or lower ppo.critic_warmup_steps"
+            )
+        return self
+
+
+class EvaluationRecipe(Section):
+    """`problems` held-out problems, one sample each at `temperature`; 0 is greedy."""
+
+    problems: Positive
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Recipe(Section):
+    """A whole run. Without `demonstrations` and `sft` the RL starts from the base model (R1-Zero style)."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    description: str = ""
+    seed: int = 0
+    model: ModelRecipe
+    task: TaskRecipe
+    demonstrations: DemonstrationRecipe | None = None
+    sft: SftRecipe | None = None
+    sampling: SamplingRecipe
+    exploration: ExplorationRecipe = ExplorationRecipe()
+    reward: RewardRecipe = RewardRecipe()
+    ppo: PpoRecipe
+    evaluation: EvaluationRecipe
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> Recipe:
+        if (self.demonstrations is None) != (self.sft is None):
+            raise ValueError("[demonstrations] and [sft] go together: SFT learns the demonstrations of this run")
+        if self.demonstrations and self.task.name == "file":
+            raise ValueError("no search can demonstrate a task of name 'file': leave out [demonstrations] and [sft]")
+        needed = self.sampling.max_prompt_tokens + self.sampling.max_response_tokens
+        for key, tokens in (
+            ("sampling.cache_tokens", self.sampling.cache_tokens),
+            ("ppo.microbatch_tokens", self.ppo.microbatch_tokens),
+        ):
+            if tokens < needed:
+                raise ValueError(f"{key} = {tokens} can't hold one prompt and response of {needed} tokens: raise it")
+        if self.exploration.kind == "none" and self.reward.truncation == "floor":
+            raise ValueError("exploration 'none' has no floor: set reward.truncation to 'keep' or 'mask'")
+        return self
+
+
+class CorpusRecipe(Section):
+    """The nano base model's text: `*_share` are shares of documents; `search_share` is the share of solved problems
+    whose solution searches (checks, gives up, tries again); `*_intuition` is how often a first idea is right."""
+
+    tokens: Positive
+    comparison_share: Share
+    chain_sum_share: Share
+    search_share: Share
+    countdown_intuition: Rate
+    chain_sum_intuition: Rate
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> CorpusRecipe:
+        if self.comparison_share + self.chain_sum_share > 1:
+            raise ValueError("comparison_share + chain_sum_share exceed 1")
+        return self
+
+
+class ArchitectureRecipe(Section):
+    """A Llama-architecture decoder with tied embeddings."""
+
+    hidden_size: Positive
+    layers: Positive
+    heads: Positive
+    intermediate_size: Positive
+    max_positions: Positive
+    initializer_range: Annotated[float, Field(gt=0)]
+
+
+class PretrainRecipe(Section):
+    """Makes the nano base model."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    description: str = ""
+    seed: int = 0
+    corpus: CorpusRecipe
+    architecture: ArchitectureRecipe
+    sft: SftRecipe
+
+
+R = TypeVar("R", Recipe, PretrainRecipe)
+
+
+def load(cls: type[R], name_or_path: str, overrides: Iterable[str] = ()) -> R:
+    """Read a recipe: a TOML file, or the name of one that ships with the package.
+
+    Args:
+        overrides: `a.b=value` texts, the value in TOML (a bare word is taken as a string).
+
+    Raises:
+        InputError: no such recipe, broken TOML, an unknown key or an impossible value.
+    """
+    path = find(name_or_path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path}: not TOML: {error}") from None
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"recipe {path}: {_explain(error, cls)}") from None
+
+
+def find(name_or_path: str) -> Path:
+    """The recipe's file. Raises InputError naming the recipes there are."""
+    folder = PACKAGED_RECIPES if PACKAGED_RECIPES.is_dir() else REPOSITORY_RECIPES
+    for path in (Path(name_or_path), folder / f"{name_or_path}.toml"):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(path.stem for path in folder.glob("*.toml")))
+    raise InputError(f"no recipe {name_or_path!r}: give a TOML file or one of {names}")
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set {override!r}: write it as section.key=value")
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {override!r}: {section!r} is a value, not a section")
+    try:
+        values[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[last] = text
+
+
+def _explain(error: ValidationError, cls: type[Section]) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown key {key!r}; known here: {', '.join(_keys_beside(cls, item['loc']))}")
+        elif item["type"] == "missing":
+            lines.append(f"{key} is missing")
+        elif item["type"] == "value_error":
+            lines.append(f"{key + ': ' if key else ''}{item['ctx']['error']}")
+        else:
+            lines.append(f"{key} = {item['input']!r}: {item['msg']}")
+    return "; ".join(lines)
+
+
+def _keys_beside(cls: type[Section], location: tuple[int | str, ...]) -> list[str]:
+    for part in location[:-1]:
+        annotation = cls.model_fields[str(part)].annotation
+        candidates = (annotation, *getattr(annotation, "__args__", ()))
+        cls = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section))
+    return list(cls.model_fields)

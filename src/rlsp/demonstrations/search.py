@@ -1,0 +1,112 @@
+"""Traces unrolled from a search over a task's own states (paper, section 3.1: "unrolled depth-first").
+
+The search descends from the root of the task's tree to a complete attempt, checks it, closes that leaf and descends
+again until an attempt hits. `intuition` is the chance that a descent goes to an open leaf that solves the problem;
+otherwise it goes to a plausible miss. Each descent is as good as the first one: a searcher whose second ideas are
+worse than its first ones teaches a model that searching does not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+from rlsp.errors import InputError
+from rlsp.tasks import chain_sum, countdown
+from rlsp.tasks.expressions import canonical
+from rlsp.tasks.traces import Step, derivation, write_line
+from rlsp.types import Problem
+
+Steps = tuple[Step, ...]
+Descents = Callable[[Problem, Random, float], Iterator[Steps]]
+
+NEAREST_OF = 4
+"""A plausible miss is the one that ends nearest to the target among this many random ones."""
+
+
+def countdown_descents(problem: Problem, rng: Random, intuition: float) -> Iterator[Steps]:
+    """Complete attempts at a countdown problem, none twice, endless only in theory: stops when no leaf is open."""
+    numbers, target = countdown.read_question(problem.question)
+    by_value = countdown.solutions(tuple(sorted(numbers)))
+    hits = by_value[target]
+    misses = [steps for value, leaves in by_value.items() if value != target for steps in leaves]
+    tried = set()
+    for _ in range(len(hits) + len(misses)):
+        if rng.random() < intuition or not misses:
+            steps = rng.choice(hits)
+        else:
+            candidates = [rng.choice(misses) for _ in range(NEAREST_OF)]
+            steps = min(candidates, key=lambda leaf: abs(leaf[-1].result - target))
+        built = derivation(steps, numbers)
+        key = canonical(built) if built else ""
+        if key not in tried:
+            tried.add(key)
+            yield steps
+
+
+def chain_sum_descents(problem: Problem, rng: Random, intuition: float) -> Iterator[Steps]:
+    """Attempts at a chain: a miss misreads one term of the question, its arithmetic stays true."""
+    terms = chain_sum.read_question(problem.question)
+    while True:
+        attempt = terms if rng.random() < intuition else _misread(terms, rng)
+        yield chain_sum.forward(attempt)
+
+
+def _misread(terms: chain_sum.Terms, rng: Random) -> chain_sum.Terms:
+    """The chain with one term off by a little; the true chain when nothing fits in the range of values."""
+    for _ in range(8):
+        position = rng.randrange(1, len(terms))
+        operator, number = terms[position]
+        misread = (operator, max(1, number + rng.choice((-10, -2, -1, 1, 2, 10))))
+        attempt = (*terms[:position], misread, *terms[position + 1 :])
+        steps = chain_sum.forward(attempt)
+        undone = chain_sum.backward(terms, steps[-1].result)
+        if all(0 <= step.result <= chain_sum.MAX_VALUE for step in (*steps, *undone)):
+            return attempt
+    return terms
+
+
+_DESCENTS: dict[str, Descents] = {countdown.NAME: countdown_descents, chain_sum.NAME: chain_sum_descents}
+
+
+def searchable() -> list[str]:
+    """The tasks that a search can demonstrate."""
+    return sorted(_DESCENTS)
+
+
+def first_idea(problem: Problem, rng: Random, intuition: float) -> str:
+    """One attempt, committed without a check: right or wrong."""
+    return write_line(next(_DESCENTS[problem.task](problem, rng, intuition)))
+
+
+def unroll(problem: Problem, rng: Random, intuition: float, max_attempts: int) -> str | None:
+    """A searching trace: attempt, check, give up, try again, up to the attempt that hits.
+
+    Returns:
+        The trace, or None if `max_attempts` did not suffice.
+
+    Raises:
+        InputError: no search knows this task.
+    """
+    descents = _DESCENTS.get(problem.task)
+    if descents is None:
+        raise InputError(
+            f"task {problem.task!r} has no search to unroll; tasks that have one: {', '.join(searchable())}"
+        )
+    lines = []
+    for _, steps in zip(range(max_attempts), descents(problem, rng, intuition), strict=False):
+        lines.append(_checked_line(problem, steps))
+        if lines[-1].endswith("yes"):
+            return "\n".join(lines)
+    return None
+
+
+def _checked_line(problem: Problem, steps: Steps) -> str:
+    """The attempt with an honest check of its outcome."""
+    result = steps[-1].result
+    if problem.task == countdown.NAME:
+        target = int(problem.answer)
+        return write_line(steps, check=(target, result == target))
+    terms = chain_sum.read_question(problem.question)
+    back = chain_sum.backward(terms, result)
+    return write_line(steps, back, (terms[0][1], back[-1].result == terms[0][1]))

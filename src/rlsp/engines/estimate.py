@@ -1,0 +1,55 @@
+"""What a recipe will need, before anything is loaded: memory by part, and tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from rlsp.config import Recipe
+from rlsp.models import CHUNK_ELEMENTS, pick_device, resolve
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes by part, the most tokens that RL can sample, and the model's parameters."""
+
+    parameters: int
+    bytes_by_part: dict[str, int]
+    rollout_tokens: int
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.bytes_by_part.values())
+
+
+def estimate(recipe: Recipe) -> Estimate:
+    """An upper estimate from the model's configuration; its weights are not read."""
+    config = AutoConfig.from_pretrained(resolve(recipe.model.path))
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
+    text = config.get_text_config()
+    width = 4 if pick_device().type == "cpu" else 2
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    key_value_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    layer_activations = 14 * text.hidden_size + 3 * getattr(text, "intermediate_size", 4 * text.hidden_size)
+    parts = {
+        "policy, reference and critic weights": 3 * width * parameters,
+        "gradients and AdamW of policy and critic": 2 * 3 * width * parameters,
+        "key-value cache": 2
+        * width
+        * text.num_hidden_layers
+        * key_value_heads
+        * head_size
+        * recipe.sampling.cache_tokens,
+        "activations of one micro-batch": width
+        * text.num_hidden_layers
+        * layer_activations
+        * recipe.ppo.microbatch_tokens,
+        "logits of one chunk": 3 * 4 * min(CHUNK_ELEMENTS, recipe.ppo.microbatch_tokens * text.vocab_size),
+    }
+    tokens = recipe.ppo.steps * recipe.ppo.rollouts_per_step * recipe.sampling.max_response_tokens
+    return Estimate(parameters, parts, tokens)

@@ -1,0 +1,19 @@
+"""What a stage tells whoever watches it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    def stage(self, name: str, total: int) -> None:
+        """A stage of `total` units begins; the one before has ended."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """`done` units of the stage are complete."""
+
+
+class Silent:
+    def stage(self, name: str, total: int) -> None: ...
+
+    def advance(self, done: int, note: str = "") -> None: ...

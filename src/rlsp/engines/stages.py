@@ -1,0 +1,192 @@
+"""The stages of a run on one machine, each from finished inputs to finished outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlsp import sft, tasks
+from rlsp.config import Recipe
+from rlsp.demonstrations.search import unroll
+from rlsp.engines.progress import Progress
+from rlsp.errors import InputError
+from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
+from rlsp.exploration import explorer_for
+from rlsp.models import load_policy, load_tokenizer, pick_device
+from rlsp.prompts import encode_prompt, encode_response
+from rlsp.reward import score
+from rlsp.rl.loop import Iteration, train
+from rlsp.rollouts import Prompt, SamplingSettings
+from rlsp.rollouts.native import NativeSampler
+from rlsp.tasks.splits import Split
+from rlsp.types import Demonstration, Problem, Rollout, Score
+from rlsp.verifiers import verify
+
+DEMONSTRATION_SEED, TRAINING_SEED, EVALUATION_SEED = 1, 2, 3
+"""Streams of one recipe's seed: the problems demonstrated, trained on, and the noise of evaluation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A model that answers, with what it needs to."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    sampler: NativeSampler
+
+    def save(self, directory: Path) -> None:
+        """Write a Hugging Face checkpoint."""
+        self.model.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+
+
+def open_policy(path: str) -> Policy:
+    """Load a model directory (or `nano`) onto this machine's device."""
+    tokenizer, model = load_tokenizer(path), load_policy(path, pick_device())
+    return Policy(model, tokenizer, NativeSampler(model, tokenizer))
+
+
+def stream(seed: int, purpose: int) -> int:
+    """A seed for one purpose of a run, apart from those of other runs and purposes."""
+    return 1000 * seed + purpose
+
+
+def training_problems(recipe: Recipe) -> Iterator[list[Problem]]:
+    """One list of problems for each RL step; a file that runs out is shuffled and read again."""
+    per_step, rng = recipe.ppo.prompts_per_step, Random(stream(recipe.seed, TRAINING_SEED))
+    wanted = recipe.ppo.steps * per_step
+    drawn = tasks.problems(recipe.task, Split.TRAIN, wanted, stream(recipe.seed, TRAINING_SEED))
+    if len(drawn) < per_step:
+        raise InputError(f"{len(drawn)} training problems, a step needs {per_step}: lower ppo.prompts_per_step")
+    pool: list[Problem] = []
+    for _ in range(recipe.ppo.steps):
+        if len(pool) < per_step:
+            pool += rng.sample(drawn, len(drawn))
+        yield pool[:per_step]
+        del pool[:per_step]
+
+
+def demonstrate(recipe: Recipe, progress: Progress) -> list[Demonstration]:
+    """Unroll searches on training problems; each trace is replayed by the verifier before it counts.
+
+    Raises:
+        InputError: the recipe has no [demonstrations].
+    """
+    settings = recipe.demonstrations
+    if settings is None:
+        raise InputError(f"recipe {recipe.name!r} has no [demonstrations]")
+    seed = stream(recipe.seed, DEMONSTRATION_SEED)
+    problems = tasks.problems(recipe.task, Split.TRAIN, settings.count, seed)
+    progress.stage("demonstrations", len(problems))
+    rng, demonstrations = Random(seed), []
+    for done, problem in enumerate(problems, 1):
+        trace = unroll(problem, rng, settings.intuition, settings.max_attempts)
+        if trace is not None and verify(problem, trace).correct:
+            demonstrations.append(Demonstration(problem, trace, "search"))
+        progress.advance(done)
+    return demonstrations
+
+
+def finetune(
+    policy: Policy,
+    demonstrations: Sequence[Demonstration],
+    recipe: Recipe,
+    progress: Progress,
+    log: Callable[[dict[str, float]], None],
+) -> None:
+    """SFT of `policy`, in place. Raises InputError when the recipe has no [sft]."""
+    if recipe.sft is None:
+        raise InputError(f"recipe {recipe.name!r} has no [sft]")
+    examples = []
+    for demonstration in demonstrations:
+        prompt = encode_prompt(policy.tokenizer, demonstration.problem, recipe.model.instruction)
+        response = encode_response(policy.tokenizer, demonstration.trace)
+        examples.append(sft.Example(prompt.ids + response, len(prompt.ids)))
+
+    def on_step(metrics: dict[str, float]) -> None:
+        if metrics["step"] == 1:
+            progress.stage("SFT", int(metrics["steps"]))
+        progress.advance(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
+        log(metrics)
+
+    sft.train(policy.model, examples, sft.SftSettings(**recipe.sft.model_dump()), recipe.seed, on_step)
+
+
+def reinforce(policy: Policy, recipe: Recipe, progress: Progress) -> Iterator[Iteration]:
+    """PPO of `policy`, in place, one iteration at a time."""
+    batches = list(training_problems(recipe))
+    check_prompts(policy, [problem for batch in batches for problem in batch], recipe)
+    progress.stage("RL", recipe.ppo.steps)
+    for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches):
+        metrics = iteration.metrics
+        progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
+        yield iteration
+
+
+def check_prompts(policy: Policy, problems: Sequence[Problem], recipe: Recipe) -> list[Prompt]:
+    """The problems' prompts.
+
+    Raises:
+        InputError: some are longer than `sampling.max_prompt_tokens`.
+    """
+    limit = recipe.sampling.max_prompt_tokens
+    prompts = [encode_prompt(policy.tokenizer, problem, recipe.model.instruction) for problem in problems]
+    if overlong := [len(prompt.ids) for prompt in prompts if len(prompt.ids) > limit]:
+        raise InputError(
+            f"{len(overlong)} of {len(prompts)} prompts are longer than sampling.max_prompt_tokens = {limit}; "
+            f"the longest has {max(overlong)}: raise it, or drop them from the data"
+        )
+    return prompts
+
+
+def sample(
+    policy: Policy, problems: Sequence[Problem], samples: int, recipe: Recipe, progress: Progress, name: str
+) -> list[Rollout]:
+    """`samples` rollouts of each problem under the recipe's evaluation settings."""
+    prompts = check_prompts(policy, problems, recipe)
+    settings = SamplingSettings(
+        recipe.evaluation.temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens
+    )
+    progress.stage(name, len(prompts) * samples)
+    seed = stream(recipe.seed, EVALUATION_SEED)
+    return policy.sampler.sample(prompts, samples, settings, seed, 0, on_progress=progress.advance)
+
+
+def judge(problems: Sequence[Problem], rollouts: Sequence[Rollout], recipe: Recipe) -> list[Score]:
+    return score(problems, rollouts, explorer_for(recipe), recipe.reward)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A summary with the facts and judgements behind it."""
+
+    summary: Summary
+    rollouts: list[Rollout]
+    scores: list[Score]
+
+
+def evaluate(
+    policy: Policy, problems: Sequence[Problem], recipe: Recipe, progress: Progress, name: str, label: str
+) -> Evaluation:
+    """pass@1 with one sample a problem."""
+    rollouts = sample(policy, problems, 1, recipe, progress, f"evaluate {label}")
+    scores = judge(problems, rollouts, recipe)
+    return Evaluation(summarise(name, label, problems, rollouts, scores), rollouts, scores)
+
+
+def vote(
+    policy: Policy, problems: Sequence[Problem], recipe: Recipe, progress: Progress, label: str, token_budget: int
+) -> Evaluation:
+    """Self-consistency of `policy` at `token_budget` generated tokens in all."""
+    pilot = sample(policy, list(islice(problems, 64)), 1, recipe, progress, f"{label}: pilot")
+    mean_length = sum(rollout.length for rollout in pilot) / len(pilot)
+    samples = max(1, round(1.3 * token_budget / len(problems) / mean_length) + 1)
+    rollouts = sample(policy, problems, samples, recipe, progress, label)
+    scores = judge(problems, rollouts, recipe)
+    summary = self_consistency("self-consistency", label, problems, rollouts, scores, token_budget)
+    return Evaluation(summary, rollouts, scores)

@@ -1,0 +1,56 @@
+"""Estimates with their uncertainty. Intervals are 95 %."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+Z = 1.959964
+_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""Student's t, 97.5 % quantile, for 1 … 10 degrees of freedom."""
+
+Interval = tuple[float, float]
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """Wilson's score interval of a proportion. Raises ValueError without trials."""
+    if trials <= 0:
+        raise ValueError("no trials, no interval")
+    share, squared = successes / trials, Z * Z
+    centre = (share + squared / (2 * trials)) / (1 + squared / trials)
+    half = Z / (1 + squared / trials) * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def paired_difference(after: Sequence[bool], before: Sequence[bool]) -> tuple[float, Interval]:
+    """Mean of after − before over the same problems, with its normal interval."""
+    differences = [int(a) - int(b) for a, b in zip(after, before, strict=True)]
+    centre = mean(differences)
+    half = Z * stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
+    return centre, (centre - half, centre + half)
+
+
+def mean_over_seeds(values: Sequence[float]) -> tuple[float, float]:
+    """(mean, half width of Student's interval) of 2 … 11 independent runs."""
+    if not 2 <= len(values) <= len(_T_975) + 1:
+        raise ValueError(f"an interval over seeds needs 2 to {len(_T_975) + 1} runs, got {len(values)}")
+    return mean(values), _T_975[len(values) - 2] * stdev(values) / math.sqrt(len(values))
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """1 − C(n−c, k)/C(n, k): the unbiased chance that one of k samples is right (Chen et al. 2021)."""
+    if not 0 < k <= samples:
+        raise ValueError(f"pass@{k} can't be estimated from {samples} samples")
+    return 1 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def majority(answers: Sequence[str]) -> int | None:
+    """Index of the first sample whose answer has the most votes; ties go to the class that was seen first. Equal
+    strings are equivalent answers, "" is no answer and casts no vote."""
+    votes = Counter(answer for answer in answers if answer)
+    if not votes:
+        return None
+    winner = max(votes, key=lambda answer: votes[answer])
+    return list(answers).index(winner)

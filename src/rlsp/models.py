@@ -1,0 +1,141 @@
+"""Policy, reference and critic from any Hugging Face causal language model.
+
+Sequences are padded on the right. Attention is causal, so no real token ever sees the padding and no attention mask
+is needed; every function below takes the boolean mask of the tokens it is about and returns them packed, in row order.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from rlsp.errors import InputError
+
+CHUNK_ELEMENTS = 2**25
+"""Logits held at once by the log-prob step: 128 MiB in fp32, whatever the vocabulary."""
+
+NANO_BASE = Path(__file__).parent / "assets" / "nano-base"
+
+
+def resolve(path: str) -> Path:
+    """`nano` is the model that ships with the package; anything else is a local Hugging Face model directory.
+
+    Raises:
+        InputError: there is no such directory, or it holds no model.
+    """
+    directory = NANO_BASE if path == "nano" else Path(path).expanduser()
+    if not (directory / "config.json").is_file():
+        raise InputError(
+            f"model {path!r}: no config.json in {directory}; give a local Hugging Face model directory, or 'nano'"
+        )
+    return directory
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """Raises InputError when the tokenizer has no EOS token: a policy could then never stop."""
+    tokenizer = AutoTokenizer.from_pretrained(resolve(path))
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"model {path!r}: its tokenizer has no eos_token, so no response could ever end; set one")
+    return tokenizer
+
+
+def load_policy(path: str, device: torch.device) -> PreTrainedModel:
+    """The model in fp32 on a CPU and bf16 on a GPU, dropout off (PPO's ratio compares like with like)."""
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    model = AutoModelForCausalLM.from_pretrained(resolve(path), dtype=dtype).to(device)
+    return model.eval()
+
+
+def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """The reference policy: today's weights, without gradients."""
+    return copy.deepcopy(model).requires_grad_(False).eval()
+
+
+class Critic(nn.Module):
+    """V(s_t): a copy of the policy's trunk and a linear head that starts at zero."""
+
+    def __init__(self, policy: PreTrainedModel) -> None:
+        super().__init__()
+        self.trunk = copy.deepcopy(trunk_of(policy))
+        weight = policy.get_output_embeddings().weight
+        self.head = nn.Linear(weight.shape[1], 1, device=weight.device, dtype=weight.dtype)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, input_ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Values of the states in which the masked tokens were chosen, packed [N]."""
+        hidden_BTH = self.trunk(input_ids=input_ids_BT, use_cache=False).last_hidden_state
+        return self.head(_before(hidden_BTH, mask_BT)).squeeze(-1).float()
+
+
+def trunk_of(model: PreTrainedModel) -> nn.Module:
+    """The model without its output head."""
+    return model.get_decoder()
+
+
+def token_logprobs(
+    model: PreTrainedModel, input_ids_BT: Tensor, mask_BT: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Log-probs of the masked tokens given what precedes them, and the entropies of the distributions they come from.
+
+    Args:
+        input_ids_BT: token ids, padded on the right.
+        mask_BT: True at the tokens asked about; never at position 0.
+        temperature: the logits are divided by it, so that the result is the density that was sampled from.
+
+    Returns:
+        (log-probs [N], entropies [N]), packed in row order, in nats and fp32. The entropies carry no gradient.
+    """
+    targets_N = input_ids_BT[mask_BT]
+    states_BTH, head = _states_and_head(model, input_ids=input_ids_BT, use_cache=False)
+    states_NH = _before(states_BTH, mask_BT)
+    rows = max(1, CHUNK_ELEMENTS // model.config.get_text_config().vocab_size)
+    chunks = []
+    for states, targets in zip(states_NH.split(rows), targets_N.split(rows), strict=True):
+        if torch.is_grad_enabled() and len(states_NH) > rows:
+            chunks.append(checkpoint(_score_chunk, head, states, targets, temperature, use_reentrant=False))
+        else:
+            chunks.append(_score_chunk(head, states, targets, temperature))
+    logprobs, entropies = zip(*chunks, strict=True)
+    return torch.cat(logprobs), torch.cat(entropies)
+
+
+def logits_at(model: PreTrainedModel, positions_B: Tensor, **inputs: object) -> Tensor:
+    """Logits [B, V] after one position of each row; `inputs` go to the model as they are."""
+    states_BTH, head = _states_and_head(model, **inputs)
+    return head(states_BTH[torch.arange(len(positions_B), device=positions_B.device), positions_B])
+
+
+def _before(states_BTH: Tensor, mask_BT: Tensor) -> Tensor:
+    """The states one position before the masked tokens, packed [N, H]."""
+    return states_BTH[:, :-1][mask_BT[:, 1:]]
+
+
+def _states_and_head(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, nn.Module]:
+    """States [B, T, H] and the module that turns them into logits. Models whose logits are more than their head's
+    output (soft-capping, scaling) go through their whole forward pass instead."""
+    config = model.config.get_text_config()
+    transforms = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+    if any(getattr(config, name, None) not in (None, 1.0) for name in transforms):
+        return model(**inputs).logits, nn.Identity()
+    return trunk_of(model)(**inputs).last_hidden_state, model.get_output_embeddings()
+
+
+def _score_chunk(head: nn.Module, states: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    logits = head(states).float()
+    if temperature != 1.0:
+        logits = logits / temperature
+    logprobs = -nn.functional.cross_entropy(logits, targets, reduction="none")
+    with torch.no_grad():
+        log_softmax = logits.log_softmax(-1)
+        entropies = -(log_softmax.exp() * log_softmax).sum(-1)
+    return logprobs, entropies

@@ -1,0 +1,46 @@
+"""AdamW and its learning-rate schedule, for every stage that trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+BETAS = (0.9, 0.95)
+FLOOR = 0.1
+"""The cosine ends at this share of the peak (paper, appendix: "cosine to 10 %")."""
+
+
+def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float = 0.0) -> torch.optim.AdamW:
+    return torch.optim.AdamW(parameters, lr=learning_rate, betas=BETAS, weight_decay=weight_decay)
+
+
+def muon(model: nn.Module, learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings and vectors (Jordan et al. 2024); updates are
+    scaled to AdamW's size, so that one learning rate serves both."""
+    embeddings = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
+    matrices = [each for each in model.parameters() if each.ndim == 2 and id(each) not in embeddings]
+    inside = set(map(id, matrices))
+    others = [each for each in model.parameters() if id(each) not in inside]
+    return [
+        torch.optim.Muon(
+            matrices, lr=learning_rate, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        ),
+        adamw(others, learning_rate),
+    ]
+
+
+def warmup_cosine(step: int, total: int, warmup_share: float) -> float:
+    """Share of the peak learning rate at 0-based `step` of `total`: linear warm-up, then cosine down to FLOOR."""
+    warmup = max(1, round(warmup_share * total))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

@@ -1,0 +1,41 @@
+"""The one place that knows chat templates: question → prompt ids, trace → response ids, response ids → text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlsp.rollouts.sampler import Prompt
+from rlsp.types import Problem
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem, instruction: str = "{question}") -> Prompt:
+    """The user's turn in the model's chat template, open for the answer; a model without a template gets the plain
+    question and a line break."""
+    text = instruction.replace("{question}", problem.question)
+    if tokenizer.chat_template is None:
+        ids = tokenizer(text + "\n").input_ids
+    else:
+        messages = [{"role": "user", "content": text}]
+        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True).input_ids
+    return Prompt(problem.id, tuple(ids))
+
+
+def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """A demonstration as the model should produce it: the text and EOS."""
+    return (*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id)
+
+
+def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], stops: frozenset[int]) -> str:
+    """The text of sampled ids, the closing stop token left out."""
+    body = ids[:-1] if ids and ids[-1] in stops else ids
+    return tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> frozenset[int]:
+    """Every token that ends a response: the tokenizer's EOS and those of the model's generation settings."""
+    stops = {tokenizer.eos_token_id}
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    stops.update([configured] if isinstance(configured, int) else configured or [])
+    return frozenset(stops)

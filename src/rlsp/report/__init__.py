@@ -1,0 +1,21 @@
+"""One self-contained HTML page from a run directory: what changed, how training went, what the traces look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlsp.report.page import render
+from rlsp.runs import Run, write_text
+
+
+def build(run: Run) -> Path:
+    """Write `report.html` into the run directory and return its path. A part that the run lacks is left out.
+
+    The page needs no network: plotly.js is inlined and a content security policy forbids every request.
+
+    Raises:
+        InputError: not a run directory, or a broken file in it.
+    """
+    path = run.path("report.html")
+    write_text(path, render(run))
+    return path

@@ -1,0 +1,109 @@
+"""The evaluations of a run in the order a reader wants them, and the differences between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+
+from rlsp.runs import Run, read_records
+from rlsp.types import Score, from_json
+
+BASE = "base"
+ORDER = (BASE, "self-consistency", "sft", "rlsp")
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelResult:
+    """One level of an evaluation. `mean_tokens`: tokens generated a problem."""
+
+    problems: int
+    accuracy: float
+    interval: Interval
+    mean_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`evaluation/NAME.json`. `interval`: 95 % for `accuracy`. `mean_tokens`: tokens generated a problem, all votes
+    together. `truncated`: share of responses. `behaviours`: mean counts a response, empty for a task that can't be
+    replayed."""
+
+    name: str
+    label: str
+    problems: int
+    accuracy: float
+    interval: Interval
+    mean_tokens: float
+    truncated: float
+    votes: int | None = None
+    behaviours: dict[str, float] = field(default_factory=dict)
+    by_level: dict[int, LevelResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Accuracy against another evaluation, as a share, with its 95 % interval. `paired`: the interval knows which
+    problems both solved."""
+
+    value: float
+    interval: Interval
+    paired: bool
+
+    @property
+    def clear(self) -> bool:
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+
+def read_evaluations(run: Run) -> list[Evaluation]:
+    """Base, self-consistency, SFT, RLSP, then the others in the order in which they were made."""
+    found = [
+        from_json(Evaluation, summary, where=str(run.path("evaluation", f"{name}.json")))
+        for name, summary in run.evaluations().items()
+    ]
+    return sorted(found, key=lambda each: ORDER.index(each.name) if each.name in ORDER else len(ORDER))
+
+
+def read_scores(run: Run, name: str) -> list[Score]:
+    """The scores of one evaluation; empty when the run does not hold them."""
+    path = run.path("evaluation", f"{name}.scores.jsonl.zst")
+    return list(read_records(path, Score)) if path.is_file() else []
+
+
+def compare(run: Run, base: Evaluation, other: Evaluation) -> Difference:
+    """Paired when both evaluations hold one score for each of the same problems, else as if independent."""
+    before, after = _verdicts(run, base), _verdicts(run, other)
+    paired = bool(before) and before.keys() == after.keys()
+    return difference(base, other, _correlation(before, after) if paired else 0.0, paired)
+
+
+def difference(base: Evaluation, other: Evaluation, correlation: float, paired: bool) -> Difference:
+    """Newcombe's square-and-add interval (Statistics in Medicine 17, 1998, method 10) from the intervals of the two
+    accuracies and the correlation φ of their outcomes."""
+    value = other.accuracy - base.accuracy
+    down, up = other.accuracy - other.interval[0], other.interval[1] - other.accuracy
+    base_down, base_up = base.accuracy - base.interval[0], base.interval[1] - base.accuracy
+    low = value - sqrt(max(0.0, down**2 - 2 * correlation * down * base_up + base_up**2))
+    high = value + sqrt(max(0.0, up**2 - 2 * correlation * up * base_down + base_down**2))
+    return Difference(value, (max(-1.0, low), min(1.0, high)), paired)
+
+
+def _verdicts(run: Run, evaluation: Evaluation) -> dict[str, bool]:
+    """Whether each problem was solved; empty unless there is exactly one score a problem."""
+    scores = read_scores(run, evaluation.name)
+    verdicts = {score.problem_id: score.verdict.correct for score in scores}
+    return verdicts if len(verdicts) == len(scores) == evaluation.problems else {}
+
+
+def _correlation(before: Mapping[str, bool], after: Mapping[str, bool]) -> float:
+    """φ of the two-by-two table, with Newcombe's continuity correction when it is positive."""
+    pairs = [(before[identity], after[identity]) for identity in before]
+    both, lost = pairs.count((True, True)), pairs.count((True, False))
+    gained, neither = pairs.count((False, True)), pairs.count((False, False))
+    scale = sqrt((both + lost) * (gained + neither) * (both + gained) * (lost + neither))
+    if not scale:
+        return 0.0
+    product = both * neither - lost * gained
+    return (max(product - len(pairs) / 2, 0) if product > 0 else product) / scale

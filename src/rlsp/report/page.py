@@ -1,0 +1,146 @@
+"""Puts the page together: data in, one HTML text out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from rlsp.config import Recipe
+from rlsp.report import wording
+from rlsp.report.evaluations import BASE, Difference, Evaluation, compare, read_evaluations
+from rlsp.report.examples import choose
+from rlsp.report.figures import accuracy_by_stage, by_level, styles
+from rlsp.report.traces import MEANINGS
+from rlsp.report.training import rl_training, sft_chart
+from rlsp.runs import Run
+
+FOLDER = Path(__file__).parent
+AFTER = ("rlsp", "sft")
+"""What the headline compares with the base: the first of these that the run holds."""
+
+SHAPES = {
+    "circle": Markup('<circle r="5" stroke="none"/>'),
+    "diamond": Markup('<path d="M0-6 6 0 0 6-6 0z" stroke="none"/>'),
+    "square": Markup('<path d="M-4.5-4.5h9v9h-9z" stroke="none"/>'),
+    "triangle-up": Markup('<path d="M0-5 5.5 5h-11z" stroke="none"/>'),
+    "cross": Markup('<path d="M-5 0h10M0-5v10" stroke-width="3"/>'),
+    "x": Markup('<path d="M-4-4 4 4M-4 4 4-4" stroke-width="3"/>'),
+}
+"""Plotly's symbols as SVG."""
+
+BEHAVIOURS = {
+    "attempts": "Attempts",
+    "true_share": "True lines",
+    "checks": "Checks",
+    "honest_share": "Honest checks",
+    "backtracks": "Back\u00adtracks",
+    "alternatives": "Alter\u00adnatives",
+    "repeats": "Repeats",
+    "right_rejected": "Right rejected",
+    "wrong_accepted": "Wrong accepted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One evaluation in the table. `difference` is None for the base, and without one."""
+
+    evaluation: Evaluation
+    difference: Difference | None
+
+
+def render(run: Run) -> str:
+    """The page's HTML. Raises InputError on a directory that is no run or holds a broken file."""
+    manifest, recipe = run.manifest(), run.recipe()
+    rows = _rows(run)
+    evaluations = [row.evaluation for row in rows]
+    last = _last(rows)
+    base = next((each for each in evaluations if each.name == BASE), None)
+    with_levels = [each for each in evaluations if any(each.by_level)]
+    result_charts = [accuracy_by_stage(evaluations)] if evaluations else []
+    if with_levels:
+        result_charts += [by_level(with_levels, tokens=False), by_level(with_levels, tokens=True)]
+    training, sft = rl_training(run, recipe), sft_chart(run)
+    charts = [*result_charts, *(training.main + training.health if training else []), *([sft] if sft else [])]
+    plotly = Markup(get_plotlyjs()) if charts else Markup("")
+    script = Markup((FOLDER / "page.js").read_text(encoding="utf-8"))
+    return _environment().get_template("template.html.jinja").render(
+        name=run.name,
+        recipe=recipe,
+        recipe_toml=recipe_toml(recipe),
+        manifest=manifest,
+        headline=wording.headline(base, last.evaluation if last else None, last.difference if last else None),
+        base=base,
+        last=last,
+        rows=rows,
+        with_levels=with_levels,
+        levels=sorted({level for each in with_levels for level in each.by_level}),
+        behaviours=BEHAVIOURS,
+        result_charts=result_charts,
+        training=training,
+        sft=sft,
+        samples=choose(run, evaluations),
+        meanings=MEANINGS,
+        look=styles([each.name for each in evaluations]),
+        shapes=SHAPES,
+        plotly=plotly,
+        script=script,
+        policy=_content_security_policy(plotly, script),
+        words=wording,
+    )  # fmt: skip
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    """The resolved recipe as TOML that `rlsp` reads back."""
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    sections = {key: value for key, value in values.items() if isinstance(value, dict)}
+    top = _toml_lines({key: value for key, value in values.items() if key not in sections})
+    return "\n".join([top, *(f"\n[{name}]\n{_toml_lines(section)}" for name, section in sections.items())]) + "\n"
+
+
+def _toml_lines(values: Mapping[str, Any]) -> str:
+    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped."""
+    texts = {key: json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") for key, value in values.items()}
+    return "\n".join(f"{key} = {text}" for key, text in texts.items())
+
+
+def _rows(run: Run) -> list[Row]:
+    evaluations = read_evaluations(run)
+    base = next((each for each in evaluations if each.name == BASE), None)
+    return [Row(each, compare(run, base, each) if base and each is not base else None) for each in evaluations]
+
+
+def _last(rows: list[Row]) -> Row | None:
+    """The stage that the headline is about."""
+    by_name = {row.evaluation.name: row for row in rows}
+    return next((by_name[name] for name in (*AFTER, *by_name) if name in by_name), None)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _content_security_policy(*scripts: str) -> str:
+    """No request of any kind, and no script but ours: a second wall behind the escaping of model text."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+        if script
+    )
+    allowed = hashes or "'none'"
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"

@@ -1,0 +1,102 @@
+"""A response as marked lines: what each attempt adds to the behaviours, by executing it.
+
+The text was written by a model and is hostile: nothing here makes HTML of it, and characters that could reorder or
+hide text become visible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from rlsp.behaviours.grounded import Behaviours, count
+from rlsp.tasks import replayer
+from rlsp.tasks.traces import Attempt, Replay
+from rlsp.types import Problem
+
+MAX_CHARACTERS = 12_000
+
+MEANINGS = {
+    "✓ hits": "the steps really solve the problem",
+    "✗ false arithmetic": "at least one step is not true",
+    "✗ unreadable": "the line is not in the language of steps",
+    "check: honest": "it recomputes what it should and its verdict is true",
+    "check: false": "it compares with something else, or its verdict is not true",
+    "given up": "the check says no",
+    "backtrack": "leaves a line that was given up for another derivation",
+    "alternative": "begins with a first step that is new here",
+    "repeat": "derives again what an earlier line derived",
+    "✗ right line rejected": "it solves the problem and was given up",
+    "✗ wrong line accepted": "it does not solve the problem and passed its check",
+    "answer": "the line the response commits to",
+}
+_HIDDEN = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"},
+    **dict.fromkeys((0x7F, 0x85, 0x061C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF), 0xFFFD),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedLine:
+    """One attempt: its steps, its check ("" without one), the tags that hold, and the kind that sets its look."""
+
+    steps: str
+    check: str
+    tags: tuple[str, ...]
+    kind: str
+
+
+def mark(problem: Problem, text: str) -> list[MarkedLine] | None:
+    """The response's lines, marked; None for a task whose steps no machine can check."""
+    replay = replayer(problem.task)
+    return None if replay is None else _mark(replay(problem, text), text)
+
+
+def visible(text: str) -> str:
+    """The text with control characters and bidirectional overrides shown, cut at MAX_CHARACTERS."""
+    cut = len(text) - MAX_CHARACTERS
+    ending = f"\n… {cut:,} more characters" if cut > 0 else ""
+    return text[:MAX_CHARACTERS].translate(_HIDDEN) + ending
+
+
+def _mark(replay: Replay, text: str) -> list[MarkedLine]:
+    marked = []
+    before = Behaviours()
+    for position, attempt in enumerate(replay.attempts):
+        after = count(Replay(replay.attempts[: position + 1], "", replay.reason))
+        new = {name for name, total in asdict(after).items() if total > asdict(before)[name]}
+        before = after
+        last = position == len(replay.attempts) - 1
+        tags = _tags(attempt, new, answers=last and attempt.line.accepted is not False)
+        line = attempt.line
+        steps, check = text[line.start : line.check_start], text[line.check_start : line.end]
+        marked.append(MarkedLine(visible(steps), visible(check), tags, _kind(attempt)))
+    return marked
+
+
+def _tags(attempt: Attempt, new: set[str], answers: bool) -> tuple[str, ...]:
+    """`new` holds the behaviours whose count this attempt raised."""
+    line = attempt.line
+    holds = {
+        "✗ unreadable": not line.well_formed,
+        "✗ false arithmetic": line.well_formed and not attempt.steps_true,
+        "✓ hits": "hits" in new,
+        "backtrack": "backtracks" in new,
+        "alternative": "alternatives" in new,
+        "repeat": "repeats" in new,
+        "check: honest": "honest_checks" in new,
+        "check: false": attempt.honest_check is False,
+        "given up": line.accepted is False,
+        "✗ right line rejected": "right_rejected" in new,
+        "✗ wrong line accepted": "wrong_accepted" in new,
+        "answer": answers,
+    }
+    return tuple(tag for tag, true in holds.items() if true)
+
+
+def _kind(attempt: Attempt) -> str:
+    if attempt.solves:
+        return "harm" if attempt.line.accepted is False else "right"
+    if attempt.line.accepted is True or not attempt.steps_true:
+        return "harm"
+    return "given-up" if attempt.line.accepted is False else "plain"

@@ -1,0 +1,194 @@
+"""Which curves the page shows of SFT and RL, with the words that say what to look for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlsp.config import Recipe
+from rlsp.report.figures import LINE_STYLES, Chart, Series, Style, lines, smooth
+from rlsp.report.wording import compact, duration
+from rlsp.runs import Run, read_lines
+
+Metrics = Mapping[str, float]
+
+MAX_COLUMNS = 7
+SMALL = 170
+BEHAVIOURS = {
+    "behaviour/checks": "checks",
+    "behaviour/backtracks": "backtracks",
+    "behaviour/alternatives": "alternatives",
+    "behaviour/repeats": "repeats",
+}
+JUDGEMENTS = {
+    "behaviour/right_rejected": "right line rejected",
+    "behaviour/wrong_accepted": "wrong line accepted",
+}
+SHARES = {
+    "behaviour/honest_share": "honest checks",
+    "behaviour/true_share": "lines of true arithmetic",
+    "truncated": "truncated responses",
+    "zero_variance_groups": "problems with one verdict",
+}
+LENGTHS = {"length": "all", "length_right": "right answers", "length_wrong": "wrong answers"}
+HEALTH = {
+    "kl": (
+        "KL to the start",
+        "Nats a token from the model that RL began with. Slow growth is learning, a jump is drift.",
+    ),
+    "entropy": ("Entropy", "Spread of the next token. Falling to 0: the policy no longer tries anything new."),
+    "approx_kl": ("KL of one update", "How far a single step moves the policy. Spikes: the steps are too large."),
+    "clipfrac": ("Clipped share", "Tokens whose update PPO cut off. More than about 0.2: the steps are too large."),
+    "explained_variance": ("Explained variance", "1: the critic foresees the reward. 0: no better than a constant."),
+    "logprob_gap": (
+        "Log-probability gap",
+        "Sampler against trainer. It must stay near 0, or RL learns from other tokens.",
+    ),
+}
+TABLE = {
+    "accuracy": "accuracy",
+    "selection_accuracy": "accuracy, selection problems",
+    "exploration": "exploration reward",
+    "reward": "reward",
+    **{key: f"length, {label}" for key, label in LENGTHS.items()},
+    **BEHAVIOURS,
+    **JUDGEMENTS,
+    **SHARES,
+    **{key: title for key, (title, _) in HEALTH.items()},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Running means at some steps: what the curves say, for readers who do not see them."""
+
+    steps: list[int]
+    rows: list[tuple[str, list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """`main`: the large charts; `health`: the small ones; `facts`: what the whole training took."""
+
+    main: list[Chart]
+    health: list[Chart]
+    facts: str
+    window: int
+    table: Table
+
+
+def read_metrics(path: Path) -> list[Metrics]:
+    """The metrics by step, the last line of a step that was run twice; empty without the file."""
+    if not path.is_file():
+        return []
+    by_step = {values["step"]: values for _, values in read_lines(path)}
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def sft_chart(run: Run) -> Chart | None:
+    metrics = read_metrics(run.path("sft", "metrics.jsonl"))
+    loss = _series(metrics, {"loss": "loss"})
+    if not loss:
+        return None
+    caption = "Cross-entropy on the demonstrations, nats a token. Look for a fall that flattens, not for zero."
+    return lines("sft-loss", "Loss on demonstrations", caption, loss, _window(len(metrics)))
+
+
+def rl_training(run: Run, recipe: Recipe) -> Training | None:
+    """None for a run without RL."""
+    metrics = read_metrics(run.path("rl", "metrics.jsonl"))
+    if not metrics:
+        return None
+    window = _window(len(metrics))
+    return Training(
+        [chart for chart in _main_charts(metrics, recipe, window) if chart],
+        [chart for chart in (_health_chart(metrics, key, window) for key in HEALTH) if chart],
+        _facts(metrics, recipe),
+        window,
+        _table(metrics, window),
+    )
+
+
+def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> list[Chart | None]:
+    alpha = recipe.reward.alpha
+    parts = [
+        {**each, "right": alpha * each["accuracy"], "search": (1 - alpha) * each["exploration"]}
+        for each in metrics
+        if "accuracy" in each and "exploration" in each
+    ]
+    accuracy = _series(metrics, {"accuracy": "training problems"})
+    selection = _series(metrics, {"selection_accuracy": "selection problems"}, points=True)
+    reward = _series(
+        parts, {"reward": "total", "right": f"{alpha:g} × accuracy", "search": f"{1 - alpha:g} × exploration"}
+    )
+    charts = [
+        ("accuracy", "Accuracy", "Look for a rise. A rise in training problems alone is memory, not skill.",
+         accuracy + [_restyled(each, LINE_STYLES[1]) for each in selection], True),
+        ("length", "Response length", "Tokens a response. Look for growth that accuracy follows; the cap is "
+         f"{recipe.sampling.max_response_tokens:,}.", _series(metrics, LENGTHS), False),
+        ("reward", "The two parts of the reward", "Eq. 1. If exploration rises while accuracy does not, the reward is "
+         "being gamed.", reward, False),
+        ("behaviours", "Behaviours", "Mean count a response, found by executing it. Look for checks and backtracks "
+         "appearing, without repeats.", _series(metrics, BEHAVIOURS), False),
+        ("judgement", "Errors of judgement", "Mean count a response. Both should fall: a right line thrown away, a "
+         "wrong line kept.", _series(metrics, JUDGEMENTS), False),
+        ("shares", "Shares", "Checks should be honest and arithmetic true; truncation and problems with one verdict "
+         "teach little.", _series(metrics, SHARES), True),
+    ]  # fmt: skip
+    return [
+        lines(f"rl-{identity}", title, caption, series, window, percent) if series else None
+        for identity, title, caption, series, percent in charts
+    ]
+
+
+def _health_chart(metrics: Sequence[Metrics], key: str, window: int) -> Chart | None:
+    title, caption = HEALTH[key]
+    series = _series(metrics, {key: title})
+    return lines(f"rl-{key.replace('_', '-')}", title, caption, series, window, height=SMALL) if series else None
+
+
+def _series(metrics: Sequence[Metrics], labels: Mapping[str, str], points: bool = False) -> list[Series]:
+    """The series that have a value at one step or more, each in a style of its own."""
+    found = []
+    for (key, label), style in zip(labels.items(), LINE_STYLES, strict=False):
+        present = [each for each in metrics if key in each]
+        if present:
+            found.append(
+                Series(label, [each["step"] for each in present], [each[key] for each in present], style, points)
+            )
+    return found
+
+
+def _restyled(series: Series, style: Style) -> Series:
+    return Series(series.label, series.x, series.y, style, series.points)
+
+
+def _window(steps: int) -> int:
+    """Odd, about a fifteenth of the steps; 1 leaves a short curve as it is."""
+    return 1 if steps < 20 else 2 * max(1, steps // 30) + 1
+
+
+def _facts(metrics: Sequence[Metrics], recipe: Recipe) -> str:
+    rollouts = recipe.ppo.rollouts_per_step
+    parts = [f"{len(metrics):,} steps of {rollouts:,} rollouts"]
+    if tokens := sum(each.get("tokens", 0) for each in metrics):
+        parts.append(f"{tokens / 1e6:,.2f} million tokens sampled")
+    for key, label in (("seconds_sampling", "sampling"), ("seconds_update", "updates")):
+        if seconds := sum(each.get(key, 0) for each in metrics):
+            parts.append(f"{duration(seconds)} of {label}")
+    return ", ".join(parts)
+
+
+def _table(metrics: Sequence[Metrics], window: int) -> Table:
+    columns = min(MAX_COLUMNS, len(metrics))
+    chosen = sorted({round(each * (len(metrics) - 1) / max(1, columns - 1)) for each in range(columns)})
+    steps = [int(metrics[position]["step"]) for position in chosen]
+    rows = []
+    for key, label in TABLE.items():
+        present = [each for each in metrics if key in each]
+        if present:
+            means = smooth([each[key] for each in present], 1 if key == "selection_accuracy" else window)
+            by_step = {int(each["step"]): mean for each, mean in zip(present, means, strict=True)}
+            rows.append((label, [compact(by_step.get(step)) for step in steps]))
+    return Table(steps, rows)

@@ -1,0 +1,84 @@
+"""From rollouts and scores to tensors. B: rollouts, T: prompt and response, R: response, all padded on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlsp.types import Rollout, Score
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`sampled_BT` marks the response tokens in `ids_BT`; `mask_BR` the same tokens in the response's own frame.
+    `rewards_B` is each rollout's total score; `in_loss_B` is False for rollouts that are left out of the loss."""
+
+    ids_BT: Tensor
+    sampled_BT: Tensor
+    mask_BR: Tensor
+    logprobs_BR: Tensor
+    rewards_B: Tensor
+    in_loss_B: Tensor
+    temperature: float
+
+    @property
+    def lengths_B(self) -> Tensor:
+        return self.mask_BR.sum(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """A batch with everything that the update needs. `old_logprobs_BR` and `reference_logprobs_BR` are of the sampled
+    tokens, at the sampling temperature; `values_BR` and `returns_BR` train the critic; `advantages_BR` are whitened."""
+
+    batch: Batch
+    reference_logprobs_BR: Tensor
+    values_BR: Tensor
+    returns_BR: Tensor
+    advantages_BR: Tensor
+
+
+def collate(rollouts: Sequence[Rollout], scores: Sequence[Score], mask_truncated: bool, device: torch.device) -> Batch:
+    """Stack rollouts; all of them must come from one temperature."""
+    temperature = rollouts[0].temperature
+    if any(rollout.temperature != temperature for rollout in rollouts):
+        raise ValueError("rollouts of different temperatures in one batch")
+    starts = torch.tensor([len(rollout.prompt_ids) for rollout in rollouts])
+    lengths = torch.tensor([rollout.length for rollout in rollouts])
+    ids_BT = torch.zeros(len(rollouts), int((starts + lengths).max()), dtype=torch.long)
+    logprobs_BR = torch.zeros(len(rollouts), int(lengths.max()))
+    for row, rollout in enumerate(rollouts):
+        ids_BT[row, : starts[row] + lengths[row]] = torch.tensor(rollout.prompt_ids + rollout.response_ids)
+        logprobs_BR[row, : lengths[row]] = torch.tensor(rollout.logprobs)
+    positions_T, positions_R = torch.arange(ids_BT.shape[1]), torch.arange(logprobs_BR.shape[1])
+    after_prompt_BT = positions_T >= starts[:, None]
+    before_end_BT = positions_T < (starts + lengths)[:, None]
+    in_loss = [not (mask_truncated and rollout.truncated) for rollout in rollouts]
+    return Batch(
+        ids_BT=ids_BT.to(device),
+        sampled_BT=(after_prompt_BT & before_end_BT).to(device),
+        mask_BR=(positions_R < lengths[:, None]).to(device),
+        logprobs_BR=logprobs_BR.to(device),
+        rewards_B=torch.tensor([score.total for score in scores]).to(device),
+        in_loss_B=torch.tensor(in_loss).to(device),
+        temperature=temperature,
+    )
+
+
+def microbatches(batch: Batch, rows: Tensor, max_tokens: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Cut `rows` into pieces of similar lengths whose padded size is at most `max_tokens`.
+
+    Yields:
+        (rows of the piece, their ids, their sampled mask), the tensors cut to the piece's longest sequence.
+    """
+    ends = (batch.sampled_BT * torch.arange(1, batch.ids_BT.shape[1] + 1, device=batch.ids_BT.device)).amax(1)
+    ordered = rows[ends[rows].argsort(descending=True)]
+    start = 0
+    while start < len(ordered):
+        width = int(ends[ordered[start]])
+        piece = ordered[start : start + max(1, max_tokens // width)]
+        yield piece, batch.ids_BT[piece, :width], batch.sampled_BT[piece, :width]
+        start += len(piece)

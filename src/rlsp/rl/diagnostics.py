@@ -1,0 +1,55 @@
+"""What one iteration says about itself, in the field's names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from rlsp.rl.batch import Experience
+from rlsp.rl.losses import kl_k1
+from rlsp.types import Rollout, Score
+
+
+def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: Experience) -> dict[str, float]:
+    """Both reward parts apart, lengths by outcome, KL against the reference, how much the critic explains."""
+    right = [rollout.length for rollout, score in zip(rollouts, scores, strict=True) if score.verdict.correct]
+    wrong = [rollout.length for rollout, score in zip(rollouts, scores, strict=True) if not score.verdict.correct]
+    mask_BR = experience.batch.mask_BR
+    kl_N = kl_k1(experience.batch.logprobs_BR, experience.reference_logprobs_BR)[mask_BR]
+    metrics = {
+        "accuracy": _mean(score.verdict.correct for score in scores),
+        "exploration": _mean(score.exploration.value for score in scores),
+        "reward": _mean(score.total for score in scores),
+        "length": _mean(rollout.length for rollout in rollouts),
+        "truncated": _mean(rollout.truncated for rollout in rollouts),
+        "tokens": sum(rollout.length for rollout in rollouts),
+        "kl": kl_N.mean().item(),
+        "explained_variance": explained_variance(experience),
+        "zero_variance_groups": _zero_variance_groups(scores),
+    }
+    if right:
+        metrics["length_right"] = _mean(right)
+    if wrong:
+        metrics["length_wrong"] = _mean(wrong)
+    return metrics
+
+
+def explained_variance(experience: Experience) -> float:
+    """1 − Var(G − V)/Var(G): 1 is a perfect critic, 0 is no better than a constant."""
+    returns_N = experience.returns_BR[experience.batch.mask_BR]
+    values_N = experience.values_BR[experience.batch.mask_BR]
+    variance = returns_N.var(unbiased=False)
+    return 0.0 if variance == 0 else (1 - (returns_N - values_N).var(unbiased=False) / variance).item()
+
+
+def _zero_variance_groups(scores: Sequence[Score]) -> float:
+    """Share of problems whose rollouts all got the same verdict."""
+    verdicts: dict[str, set[bool]] = {}
+    for score in scores:
+        verdicts.setdefault(score.problem_id, set()).add(score.verdict.correct)
+    return _mean(len(seen) == 1 for seen in verdicts.values())
+
+
+def _mean(values: Iterable[float]) -> float:
+    return torch.tensor(list(values), dtype=torch.float64).mean().item()

@@ -1,0 +1,109 @@
+"""The PPO update: the only place in RL that moves a weight."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rlsp.config import PpoRecipe
+from rlsp.models import Critic, token_logprobs
+from rlsp.optim import adamw, set_learning_rate, warmup_cosine
+from rlsp.rl.batch import Experience, microbatches
+from rlsp.rl.losses import clip_count, kl_k3, policy_loss, value_loss
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss or gradient is NaN or infinite; no weight has been touched by it."""
+
+
+class Updater:
+    """Policy and critic with their optimizers and schedules."""
+
+    def __init__(self, policy: PreTrainedModel, critic: Critic, ppo: PpoRecipe, seed: int) -> None:
+        self.policy, self.critic, self.ppo = policy, critic, ppo
+        self.actor_optimizer = adamw(policy.parameters(), ppo.actor_learning_rate)
+        self.critic_optimizer = adamw(critic.parameters(), ppo.critic_learning_rate)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def update(self, experience: Experience, step: int) -> dict[str, float]:
+        """One iteration's epochs over its minibatches; `step` counts from 0, the actor is frozen while the critic
+        warms up.
+
+        Returns:
+            Metrics averaged over the minibatches; `logprob_gap` is taken before any weight has moved.
+
+        Raises:
+            NonFiniteLossError: before the optimizer is reached.
+        """
+        self._schedule(step)
+        actor_learns = step >= self.ppo.critic_warmup_steps
+        collected: dict[str, list[float]] = defaultdict(list)
+        for _ in range(self.ppo.epochs):
+            order = torch.randperm(len(experience.batch.ids_BT), generator=self.generator)
+            for rows in order.split(self.ppo.minibatch_rollouts):
+                for name, value in self.accumulate(experience, rows, actor_learns).items():
+                    collected[name].append(value)
+                collected["critic_grad_norm"].append(self._step(self.critic.parameters(), self.critic_optimizer))
+                if actor_learns:
+                    collected["actor_grad_norm"].append(self._step(self.policy.parameters(), self.actor_optimizer))
+        metrics = {name: sum(values) / len(values) for name, values in collected.items()}
+        return {**metrics, "logprob_gap": collected["logprob_gap"][0]}
+
+    def accumulate(self, experience: Experience, rows: Tensor, actor_learns: bool) -> dict[str, float]:
+        """Add one minibatch's gradients, in micro-batches: both losses are means over the minibatch's tokens, however
+        it is cut."""
+        batch = experience.batch
+        counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
+        tokens = max(1, int(counted_BR[rows].sum()))
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+        for piece, ids_bT, sampled_bT in microbatches(batch, rows, self.ppo.microbatch_tokens):
+            inside = batch.mask_BR[piece]
+            counted = counted_BR[piece][inside]
+            old, advantages, values_old, returns = (
+                each[piece][inside]
+                for each in (batch.logprobs_BR, experience.advantages_BR, experience.values_BR, experience.returns_BR)
+            )
+            values = self.critic(ids_bT, sampled_bT)
+            critic_loss = value_loss(values, values_old, returns, counted, self.ppo.value_clip, tokens)
+            _finite(critic_loss, "value loss").backward()
+            with torch.set_grad_enabled(actor_learns):
+                new, entropies = token_logprobs(self.policy, ids_bT, sampled_bT, batch.temperature)
+                actor_loss = policy_loss(new, old, advantages, counted, self.ppo.clip, tokens)
+            if actor_learns:
+                _finite(actor_loss, "policy loss").backward()
+            with torch.no_grad():
+                sums["value_loss"] += critic_loss.cpu()
+                sums["policy_loss"] += actor_loss.cpu()
+                sums["entropy"] += entropies[counted].sum().cpu() / tokens
+                sums["approx_kl"] += kl_k3(new, old)[counted].sum().cpu() / tokens
+                sums["clipfrac"] += clip_count(new, old, counted, self.ppo.clip).cpu() / tokens
+                sums["logprob_gap"] += (new - old)[counted].abs().sum().cpu() / tokens
+        return {name: value.item() for name, value in sums.items()}
+
+    def _step(self, parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer) -> float:
+        norm = _finite(torch.nn.utils.clip_grad_norm_(parameters, self.ppo.grad_clip), "gradient norm").item()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _schedule(self, step: int) -> None:
+        """Warm-up and cosine; the actor's begin when it starts to learn."""
+        ppo = self.ppo
+        actor_step, actor_steps = max(0, step - ppo.critic_warmup_steps), ppo.steps - ppo.critic_warmup_steps
+        actor_share = warmup_cosine(actor_step, actor_steps, ppo.warmup_share)
+        set_learning_rate(self.actor_optimizer, ppo.actor_learning_rate * actor_share)
+        critic_share = warmup_cosine(step, ppo.steps, ppo.warmup_share)
+        set_learning_rate(self.critic_optimizer, ppo.critic_learning_rate * critic_share)
+
+
+def _finite(value: Tensor, name: str) -> Tensor:
+    if not torch.isfinite(value):
+        raise NonFiniteLossError(
+            f"{name} is {value.item()}: stopped before the optimizer. Lower the learning rates, or look for NaN in the "
+            "model's weights"
+        )
+    return value

@@ -1,0 +1,197 @@
+"""The run directory: what every stage writes and every reader finds.
+
+    manifest.json                 resolved recipe, seed, versions, git revision, stages finished
+    problems/{train,selection,test}.jsonl
+    demonstrations.jsonl
+    sft/metrics.jsonl, sft/model/
+    rl/metrics.jsonl, rl/model/, rl/rollouts/0001.jsonl.zst, rl/scores/0001.jsonl.zst …
+    evaluation/NAME.json, evaluation/NAME.rollouts.jsonl.zst, evaluation/NAME.scores.jsonl.zst
+    report.html
+
+Files appear whole or not at all: they are written beside their place and renamed into it. Metrics are appended.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import zstandard
+
+from rlsp.config import Recipe
+from rlsp.errors import InputError
+from rlsp.types import from_json, to_json
+
+T = TypeVar("T")
+MANIFEST = "manifest.json"
+PACKAGES = ("rlsp", "torch", "transformers", "tokenizers", "safetensors")
+
+
+class Run:
+    """A run directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    def path(self, *parts: str) -> Path:
+        return self.directory.joinpath(*parts)
+
+    def manifest(self) -> dict[str, Any]:
+        """Raises InputError when this is no run directory."""
+        path = self.path(MANIFEST)
+        if not path.is_file():
+            raise InputError(f"{self.directory} is no run directory: it has no {MANIFEST}")
+        return read_json(path)
+
+    def recipe(self) -> Recipe:
+        return Recipe.model_validate(self.manifest()["recipe"])
+
+    def finished(self, stage: str) -> bool:
+        return stage in self.manifest()["stages"]
+
+    def finish(self, stage: str) -> None:
+        """Record that `stage` is complete: a later call of the same run skips it."""
+        manifest = self.manifest()
+        manifest["stages"] = [*manifest["stages"], stage]
+        write_json(self.path(MANIFEST), manifest)
+
+    def clear(self, stage: str) -> Path:
+        """The stage's directory, emptied of what an unfinished attempt left."""
+        directory = self.path(stage)
+        if directory.exists():
+            shutil.rmtree(directory)
+        directory.mkdir(parents=True)
+        return directory
+
+    def step_files(self, kind: str) -> list[Path]:
+        """The files of one kind (`rollouts`, `scores`) over RL steps, in order."""
+        return sorted(self.path("rl", kind).glob("*.jsonl.zst"))
+
+    def evaluations(self) -> dict[str, dict[str, Any]]:
+        """Every evaluation's summary by name."""
+        files = sorted(self.path("evaluation").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        return {path.stem: read_json(path) for path in files}
+
+
+def create(directory: Path, recipe: Recipe) -> Run:
+    """Make a run directory; what it is about to do stands in its manifest.
+
+    Raises:
+        InputError: the directory exists and is not empty.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        raise InputError(
+            f"{directory} exists and is not empty: go on with it by --resume, start over by --overwrite, or give "
+            "another --out"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "stages": [],
+        "versions": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "git": _git_revision(),
+    }
+    write_json(directory / MANIFEST, manifest)
+    return Run(directory)
+
+
+def write_json(path: Path, value: Any) -> None:
+    _replace(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_text(path: Path, text: str) -> None:
+    _replace(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Raises InputError on a missing or broken file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can't be read as JSON: {error}") from None
+
+
+def write_records(path: Path, records: Iterable[Any]) -> None:
+    """Dataclasses as JSONL, compressed when the name ends in `.zst`."""
+    lines = "".join(json.dumps(to_json(record), ensure_ascii=False) + "\n" for record in records).encode()
+    _replace(path, zstandard.ZstdCompressor(level=3).compress(lines) if path.suffix == ".zst" else lines)
+
+
+def read_records(path: Path, cls: type[T]) -> Iterator[T]:
+    """The records of a JSONL file, plain or `.zst`.
+
+    Raises:
+        InputError: a missing file, or a line that is not such a record.
+    """
+    for number, values in read_lines(path):
+        yield from_json(cls, values, where=f"{path}:{number}")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """(line number, JSON value) of each line of a JSONL file, plain or `.zst`."""
+    try:
+        with path.open("rb") as file:
+            raw = zstandard.ZstdDecompressor().stream_reader(file) if path.suffix == ".zst" else file
+            for number, line in enumerate(io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8"), 1):
+                if line.strip():
+                    yield number, json.loads(line)
+    except (OSError, ValueError, zstandard.ZstdError) as error:
+        raise InputError(f"{path}: can't be read as JSONL: {error}") from None
+
+
+class MetricsLog:
+    """Appends one JSON object a line, flushed at once."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+
+    def write(self, metrics: Mapping[str, float]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(metrics)) + "\n")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git_revision() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"

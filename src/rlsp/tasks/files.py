@@ -1,0 +1,57 @@
+"""Problems from your own JSONL: one object a line with a question and a reference answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from rlsp.errors import InputError
+from rlsp.types import Problem
+
+QUESTION_KEYS = ("question", "problem", "prompt")
+ANSWER_KEYS = ("answer", "solution")
+TASK = "file"
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Every problem of the file, in order, repeated questions dropped. A reference in GSM8K's form (`… #### 42`) is
+    cut to its final answer.
+
+    Raises:
+        InputError: no such file, or a line that is not such an object.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"task.path {path}: can't be read: {error}") from None
+    problems: dict[str, Problem] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            problem = _problem(line, f"{path}:{number}", path.stem)
+            problems.setdefault(problem.id, problem)
+    if not problems:
+        raise InputError(f"task.path {path}: no problems in it; write one JSON object a line")
+    return list(problems.values())
+
+
+def _problem(line: str, where: str, source: str) -> Problem:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: a JSON object is needed, got {line[:60]!r}")
+    question = _text(values, QUESTION_KEYS, where)
+    answer = _text(values, ANSWER_KEYS, where).rsplit("####", 1)[-1].strip()
+    level = values.get("level", 0)
+    digest = hashlib.sha256(question.encode()).hexdigest()[:16]
+    return Problem(f"{source}/{digest}", TASK, question, answer, level if isinstance(level, int) else 0, source)
+
+
+def _text(values: dict[str, Any], keys: tuple[str, ...], where: str) -> str:
+    for key in keys:
+        if isinstance(values.get(key), str | int | float):
+            return str(values[key])
+    raise InputError(f"{where}: none of the keys {', '.join(keys)} holds text; its keys are {', '.join(values)}")

@@ -1,0 +1,146 @@
+"""What flows through the pipeline: small frozen records, JSON in and out, no torch.
+
+Facts come first and judgements after: a `Rollout` carries no reward, so any reward can be computed again on old
+rollouts, and on rollouts that another program made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from rlsp.errors import InputError
+
+T = TypeVar("T")
+
+
+class Finish(StrEnum):
+    """Why a rollout ended: the policy emitted EOS, or it ran into the response budget (truncated)."""
+
+    EOS = "eos"
+    LENGTH = "length"
+
+
+class Reason(StrEnum):
+    """Why a verdict came out as it did."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    NO_ANSWER = "no answer"
+    UNPARSABLE = "unparsable"
+    FALSE_STEP = "false step"
+    WRONG_NUMBERS = "wrong numbers"
+    GIVEN_UP = "given up"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """A question with what is needed to judge an answer to it.
+
+    >>> Problem(id="countdown/3-7-12/33", task="countdown", question="Use 3, 7, 12 to make 33.", answer="33",
+    ...         level=1, source="generated").level
+    1
+    """
+
+    id: str
+    task: str
+    question: str
+    answer: str
+    level: int = 0
+    source: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A verified trace that solves a problem. `origin` names what made it, e.g. `search`."""
+
+    problem: Problem
+    trace: str
+    origin: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rollout:
+    """One response sampled by a policy: the token ids are the truth, `text` is their decoding.
+
+    `logprobs[i]` is log π(response_ids[i] | prompt, response_ids[:i]) at `temperature`, in nats. The length of a
+    response is counted in sampled tokens, EOS included.
+    """
+
+    problem_id: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish: Finish
+    temperature: float
+    policy_version: int
+
+    @property
+    def length(self) -> int:
+        return len(self.response_ids)
+
+    @property
+    def truncated(self) -> bool:
+        return self.finish is Finish.LENGTH
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome verifier's judgement, `Ver(q, o)` of the paper. `answer` is the canonical extracted answer:
+    equal strings are equivalent answers, "" means that none was found."""
+
+    correct: bool
+    answer: str
+    reason: Reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Exploration:
+    """The exploration reward `R_ex(q, o)` with its named parts."""
+
+    value: float
+    parts: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Score:
+    """Eq. 1 applied to one rollout: total = α·1[correct] + (1−α)·exploration, clamped."""
+
+    problem_id: str
+    sample: int
+    verdict: Verdict
+    exploration: Exploration
+    alpha: float
+    total: float
+
+
+@cache
+def _adapter(cls: type) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """The record as plain JSON values."""
+    return dataclasses.asdict(record)
+
+
+def from_json(cls: type[T], values: Any, where: str = "") -> T:
+    """Build and check a record; `where` (a file and line) leads the error.
+
+    Raises:
+        InputError: a field is missing, unknown to the type, or of the wrong type.
+    """
+    try:
+        return _adapter(cls).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "record"
+        raise InputError(
+            f"{where + ': ' if where else ''}not a {cls.__name__}: {field}: {first['msg']}, got {first['input']!r:.80}"
+        ) from None

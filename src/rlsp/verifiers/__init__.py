@@ -1,0 +1,18 @@
+"""Step 3's judge of correctness: gets the problem with its answer, says whether the response is right."""
+
+from __future__ import annotations
+
+from rlsp.types import Problem, Verdict
+from rlsp.verifiers import countdown, final_answer, steps
+
+
+def verify(problem: Problem, response: str) -> Verdict:
+    """`Ver(q, o)`: the verdict of the problem's own task."""
+    return _VERIFIERS[problem.task](problem, response)
+
+
+_VERIFIERS = {
+    "countdown": countdown.verify,
+    "chain-sum": steps.verify,
+    "file": final_answer.verify,
+}
