@@ -140,22 +140,31 @@ def test_counts(problem: Problem, lines: list[str], expected: Behaviours) -> Non
 
 
 GIVEN_UP = "3 * 7 = 21, 21 - 12 = 9; is it 33? no"
-MALFORMED = pytest.mark.xfail(
-    strict=True, reason="grounded.py:46: a line that can't be executed counts as a backtrack, alternative or repeat"
-)
 
 
-@MALFORMED
 @pytest.mark.parametrize("last", ["3 * 7 = 21, 21 +", "3 +", "Wait, let me try another way."])
 def test_a_line_that_derives_nothing_is_no_behaviour(last: str) -> None:
     expected = Behaviours(attempts=2, true_attempts=1, checks=1, honest_checks=1)
     assert asdict(counted(THREE, GIVEN_UP, last)) == asdict(expected)
 
 
-@MALFORMED
 def test_prose_repeats_nothing() -> None:
     behaviours = counted(THREE, "Hmm.", "Wait.", "Alternatively.")
     assert (behaviours.backtracks, behaviours.alternatives, behaviours.repeats) == (0, 0, 0)
+
+
+BEFORE = pytest.mark.xfail(strict=True, reason="grounded.py: `before` is a line of prose, not the last derivation")
+
+
+@BEFORE
+def test_the_first_derivation_is_no_alternative_to_prose() -> None:
+    assert counted(THREE, "Let me see.", "3 * 7 = 21, 21 + 12 = 33").alternatives == 0
+
+
+@BEFORE
+def test_prose_in_between_does_not_hide_a_backtrack() -> None:
+    behaviours = counted(THREE, GIVEN_UP, "Wait.", "3 * 7 = 21, 21 + 12 = 33")
+    assert behaviours.backtracks == 1
 
 
 def rollout(problem: Problem, *lines: str) -> Rollout:

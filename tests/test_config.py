@@ -38,39 +38,11 @@ problems = 50
 SFT = "sft={epochs=1, learning_rate=1e-4, batch_tokens=100}"
 DEMONSTRATIONS = "demonstrations={count=10, intuition=0.5, max_attempts=4}"
 
-PRETRAIN = """
-name = "base"
-[corpus]
-tokens = 1000
-comparison_share = 0.2
-chain_sum_share = 0.3
-search_share = 0.01
-countdown_intuition = 0.4
-chain_sum_intuition = 0.7
-[architecture]
-hidden_size = 8
-layers = 1
-heads = 1
-intermediate_size = 8
-max_positions = 64
-[sft]
-epochs = 1
-learning_rate = 1e-3
-batch_tokens = 100
-"""
-
 
 @pytest.fixture
 def minimal(tmp_path: Path) -> str:
     path = tmp_path / "minimal.toml"
     path.write_text(MINIMAL)
-    return str(path)
-
-
-@pytest.fixture
-def pretrain(tmp_path: Path) -> str:
-    path = tmp_path / "base.toml"
-    path.write_text(PRETRAIN)
     return str(path)
 
 
@@ -163,9 +135,10 @@ def test_the_nearest_possible_combination_is_accepted(minimal: str, overrides: l
     assert load(Recipe, minimal, overrides).name == "minimal"
 
 
-def test_corpus_shares_must_fit(pretrain: str) -> None:
-    assert load(PretrainRecipe, pretrain, ["corpus.comparison_share=0.7"]).corpus.comparison_share == 0.7
-    message = refusal(PretrainRecipe, pretrain, "corpus.comparison_share=0.8")
+def test_corpus_shares_must_fit() -> None:
+    shares = ["corpus.chain_sum_share=0.25", "corpus.comparison_share=0.75"]
+    assert load(PretrainRecipe, "nano-base", shares).corpus.comparison_share == 0.75
+    message = refusal(PretrainRecipe, "nano-base", *shares, "corpus.comparison_share=0.76")
     assert "comparison_share + chain_sum_share exceed 1" in message
 
 

@@ -151,6 +151,7 @@ def test_chain_sum_misses_misread_one_term() -> None:
         assert len(wrong) <= 1
         assert all(one[0] == other[0] for one, other in wrong), "the number is misread, not the operator"
         assert steps[0].left == terms[0][1]
+        assert all(number >= 1 for _, number in read)
         assert all(step.true and 0 <= step.result <= chain_sum.MAX_VALUE for step in steps)
         misses += bool(wrong)
     assert misses > 250

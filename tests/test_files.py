@@ -108,7 +108,8 @@ def drawn(path: Path, split: Split, count: int = 1000, limit: int = 0) -> list[s
 
 def test_splits_of_a_file_are_disjoint_and_whole(hundred: Path) -> None:
     parts = [drawn(hundred, split) for split in Split]
-    assert sorted(question for part in parts for question in part) == sorted(problem.question for problem in read_problems(hundred))
+    every = [problem.question for problem in read_problems(hundred)]
+    assert sorted(question for part in parts for question in part) == sorted(every)
     assert len(parts[0]) > 60 and len(parts[1]) > 2 and len(parts[2]) > 2
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import get_cosine_with_min_lr_schedule_with_warmup
+from transformers import LlamaConfig, LlamaForCausalLM, get_cosine_with_min_lr_schedule_with_warmup
 
-from rlsp.optim import BETAS, FLOOR, adamw, set_learning_rate, warmup_cosine
+from rlsp.optim import BETAS, FLOOR, adamw, muon, set_learning_rate, warmup_cosine
 
 
 def test_schedule_by_hand() -> None:
@@ -31,7 +32,9 @@ def test_schedule_keeps_its_shape(total: int, share: float) -> None:
     assert all(0 < value <= 1 for value in shares), "no step is wasted on a rate of 0"
     rising, falling = shares[: peak + 1], shares[peak:]
     assert rising == sorted(rising) and falling == sorted(falling, reverse=True)
-    assert shares[total] == shares[-1] == pytest.approx(FLOOR), "beyond the end it stays at the floor"
+    assert shares[-1] == pytest.approx(FLOOR), "beyond the end it stays at the floor"
+    if peak < total - 1:
+        assert shares[total] == shares[-1]
 
 
 @pytest.mark.parametrize(("total", "share"), [(50, 0.1), (200, 0.03), (8, 0.25)])
@@ -69,7 +72,36 @@ def test_the_papers_betas_and_floor() -> None:
 
 
 def test_every_group_gets_the_rate() -> None:
-    groups = [{"params": [nn.Parameter(torch.zeros(1))]}, {"params": [nn.Parameter(torch.zeros(1))], "lr": 5.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": [nn.Parameter(torch.zeros(1))]},
+        {"params": [nn.Parameter(torch.zeros(1))], "lr": 5.0},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=1.0)
     set_learning_rate(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+def names_by_optimizer(model: LlamaForCausalLM) -> list[set[str]]:
+    """The parameters of Muon, and those of AdamW beside it."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [
+        {names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]}
+        for optimizer in muon(model, learning_rate=0.02, weight_decay=0.1)
+    ]
+
+
+def test_muon_takes_the_matrices_inside_the_layers(tiny_model: LlamaForCausalLM) -> None:
+    matrices, others = names_by_optimizer(tiny_model)
+    assert matrices | others == {name for name, _ in tiny_model.named_parameters()}
+    assert not matrices & others
+    assert all(".layers." in name and name.endswith("proj.weight") for name in matrices)
+    assert len(matrices) == 2 * 7, "two layers of q, k, v, o, gate, up and down"
+    assert all("norm" in name or "embed" in name for name in others)
+
+
+@pytest.mark.xfail(strict=True, reason="optim.py: an output head that is not tied to the embeddings goes to Muon")
+def test_muon_leaves_an_untied_head_to_adamw() -> None:
+    sizes: dict[str, Any] = {"vocab_size": 10, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, tie_word_embeddings=False))
+    _, others = names_by_optimizer(model)
+    assert "lm_head.weight" in others

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import pytest
 
@@ -46,9 +47,9 @@ def test_length_counts_response_tokens_not_prompt_or_characters() -> None:
 def test_longer_is_better_with_falling_returns_and_never_below_the_floor() -> None:
     reward = LengthReward(c=33.2)
     values = [reward.explore("q", rollout(length)).value for length in range(1, 300)]
-    gains = [after - before for before, after in zip(values, values[1:], strict=False)]
+    gains = [after - before for before, after in pairwise(values)]
     assert all(gain > 0 for gain in gains)
-    assert all(later < earlier for earlier, later in zip(gains, gains[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(gains))
     assert reward.floor == values[0] == min(values)
 
 
@@ -148,14 +149,17 @@ def test_exploration_can_not_see_answer_or_verdict(explorer: Explorer) -> None:
 def test_exploration_is_handed_the_question_alone() -> None:
     class Spy:
         floor = -1.0
-        questions: list[object] = []  # noqa: RUF012
+
+        def __init__(self) -> None:
+            self.questions: list[object] = []
 
         def explore(self, question: str, rollout: Rollout) -> Exploration:
             self.questions.append(question)
             return Exploration(0.25, {})
 
-    scores = score([PROBLEM], [rollout(10, RIGHT), rollout(10, WRONG)], Spy(), RewardRecipe())
-    assert Spy.questions == [PROBLEM.question] * 2
+    spy = Spy()
+    scores = score([PROBLEM], [rollout(10, RIGHT), rollout(10, WRONG)], spy, RewardRecipe())
+    assert spy.questions == [PROBLEM.question] * 2
     assert [each.exploration.value for each in scores] == [0.25, 0.25], "right and wrong explore alike"
     assert [each.total for each in scores] == pytest.approx([0.85, 0.05])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import Literal
 
 import pytest
 import torch
@@ -70,19 +71,10 @@ def test_the_loss_is_the_mean_over_response_tokens(tiny_model: LlamaForCausalLM)
     assert logged[0]["tokens"] == sum(len(example.ids) for example in examples)
 
 
-def test_the_prompt_is_not_learnt(tiny_model: LlamaForCausalLM) -> None:
-    """Prompts that differ after the response's last influence leave the same loss only if they are masked: the logits
-    of a response depend on its prompt, so compare the gradient at a prompt token's own output instead."""
-    example = Example((5, 6, 7, 8, 1), 3)
-    ids_BT, mask_BT = collate([example], torch.device("cpu"))
-    logits_BTV = tiny_model(ids_BT).logits.detach().requires_grad_()
-    counted_BT = mask_BT[:, 1:]
-    logits_BTV[:, :-1][counted_BT].log_softmax(-1).gather(1, ids_BT[mask_BT][:, None]).mean().backward()
-    assert logits_BTV.grad is not None
-    assert logits_BTV.grad.abs().sum(-1).gt(0).tolist() == [[False, False, True, True, False]]
-
-
-def test_answers_and_stopping_are_learnt(tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_answers_and_stopping_are_learnt(
+    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, optimizer: Literal["adamw", "muon"]
+) -> None:
     """Four demonstrations of different lengths, learnt by heart, come back greedily, EOS and all."""
     answers = {
         "a": "3 * 7 = 21, 21 + 12 = 33; is it 33? yes",
@@ -94,7 +86,7 @@ def test_answers_and_stopping_are_learnt(tiny_model: LlamaForCausalLM, tokenizer
     responses = {question: encode_response(tokenizer, answer) for question, answer in answers.items()}
     examples = [Example(encoded[question] + responses[question], len(encoded[question])) for question in answers]
     logged: list[dict[str, float]] = []
-    settings = SftSettings(epochs=120, learning_rate=1e-2, batch_tokens=512)
+    settings = SftSettings(epochs=120, learning_rate=1e-2, batch_tokens=512, optimizer=optimizer)
     sft.train(tiny_model, examples, settings, seed=0, on_step=logged.append)
     assert logged[-1]["loss"] < 0.05 < logged[0]["loss"]
     prompts = [Prompt(question, encoded[question]) for question in answers]
@@ -119,7 +111,9 @@ def test_every_example_once_an_epoch_within_the_budget(seed: int) -> None:
 def test_training_sees_every_example_once_an_epoch(
     tiny_model: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    examples, seen, logged = random_examples(40, 0), [], []
+    examples = random_examples(40, 0)
+    seen: list[list[Example]] = []
+    logged: list[dict[str, float]] = []
 
     def spy(batch: list[Example], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         seen.append(batch)

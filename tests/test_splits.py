@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from rlsp import tasks
-from rlsp.config import CorpusRecipe, Recipe, TaskRecipe, load
+from rlsp.config import PretrainRecipe, Recipe, TaskRecipe, load
 from rlsp.errors import InputError
 from rlsp.nano.corpus import comparison, documents
 from rlsp.tasks import chain_sum, countdown
@@ -148,14 +148,11 @@ def test_recipe_and_module_draw_the_same() -> None:
     assert tasks.problems(recipe, Split.TEST, 20, 3) == countdown.problems(Split.TEST, 20, 3, (1, 2))
 
 
-CORPUS = CorpusRecipe(
-    tokens=1,
-    comparison_share=0.2,
-    chain_sum_share=0.4,
-    search_share=0.3,
-    countdown_intuition=0.4,
-    chain_sum_intuition=0.7,
-)
+CORPUS = load(
+    PretrainRecipe,
+    "nano-base",
+    ["corpus.comparison_share=0.2", "corpus.chain_sum_share=0.4", "corpus.search_share=0.3"],
+).corpus
 
 
 def test_pretraining_text_uses_train_problems_only() -> None:

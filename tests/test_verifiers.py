@@ -170,11 +170,11 @@ def test_an_unmarked_answer_is_none(response: str) -> None:
     ids=["boxes", "braces", "markers", "hashes", "commas"],
 )
 def test_hostile_text_is_judged_at_once(response: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert not verify(free("42"), response).correct
     assert not verify(COUNTDOWN, response).correct
     assert not verify(free("42"), f"\\boxed{{{response}}}").correct
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.xfail(strict=True, reason="final_answer.py:16: every '*' is dropped as decoration, also a product's")

@@ -20,7 +20,8 @@ class Behaviours:
     should and whose verdict is true. backtracks: attempts that leave a line which was given up, for another
     derivation. alternatives: attempts that begin with a first step no earlier attempt began with. repeats: attempts
     that derive again what an earlier one derived. right_rejected: attempts that solve the problem and were given up.
-    wrong_accepted: attempts that don't and passed their check.
+    wrong_accepted: attempts that don't and passed their check. A line that departs from the trace language is an
+    attempt and nothing else.
     """
 
     attempts: int = 0
@@ -41,10 +42,11 @@ def count(replay: Replay) -> Behaviours:
     keys: set[str] = set()
     first_steps: set[str] = set()
     backtracks = alternatives = repeats = 0
-    for position, attempt in enumerate(attempts):
-        given_up = position > 0 and attempts[position - 1].line.accepted is False
-        backtracks += given_up and attempt.key != attempts[position - 1].key
-        alternatives += position > 0 and attempt.first_step not in first_steps and attempt.key not in keys
+    for before, attempt in zip((None, *attempts), attempts, strict=False):
+        if not attempt.line.well_formed:
+            continue
+        backtracks += before is not None and before.line.accepted is False and attempt.key != before.key
+        alternatives += before is not None and attempt.first_step not in first_steps and attempt.key not in keys
         repeats += attempt.key in keys
         keys.add(attempt.key)
         first_steps.add(attempt.first_step)

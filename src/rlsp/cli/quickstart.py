@@ -10,7 +10,7 @@ import typer
 from rlsp import runs
 from rlsp.cli.options import SetOption
 from rlsp.cli.progress import console
-from rlsp.cli.run import execute, open_directory
+from rlsp.cli.run import execute
 from rlsp.config import Recipe, load
 
 
@@ -24,4 +24,4 @@ def quickstart(
     resume = not overwrite and (out / runs.MANIFEST).is_file()
     if resume:
         console.print(f"going on with {out}; --overwrite starts over", soft_wrap=True)
-    execute(recipe, open_directory(out, recipe, resume, overwrite))
+    execute(recipe, out, resume, overwrite)

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from rlsp import runs
+from rlsp import runs, tasks
 from rlsp.cli.options import RecipeArgument, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.cli.tables import print_results
 from rlsp.config import Recipe, load
 from rlsp.errors import InputError
 from rlsp.runs import Run
+from rlsp.tasks.splits import Split
 
 
 def run(
@@ -39,13 +40,18 @@ def run(
     if dry_run:
         print_plan(resolved)
         return
-    execute(resolved, open_directory(out or Path("runs") / resolved.name, resolved, resume, overwrite))
+    execute(resolved, out or Path("runs") / resolved.name, resume, overwrite)
 
 
-def execute(recipe: Recipe, directory: Run) -> None:
-    """Run what the directory has not finished yet and show the outcome."""
+def execute(recipe: Recipe, out: Path, resume: bool, overwrite: bool) -> None:
+    """Run what the directory has not finished yet and show the outcome; a recipe whose model or problems are missing
+    leaves no directory behind."""
     from rlsp.engines import native
+    from rlsp.models import resolve
 
+    resolve(recipe.model.path)
+    tasks.problems(recipe.task, Split.TEST, 1, 0)
+    directory = open_directory(out, recipe, resume, overwrite)
     with LiveProgress() as progress:
         report = native.run(recipe, directory, progress)
     print_results(f"{recipe.name}, seed {recipe.seed}", directory.evaluations().values())

@@ -26,24 +26,40 @@ def documents(recipe: CorpusRecipe, seed: int) -> Iterator[tuple[str, str]]:
     while True:
         kind = rng.random()
         if kind < recipe.comparison_share:
-            yield "", comparison(rng)
+            yield comparison(rng)
         elif kind < recipe.comparison_share + recipe.chain_sum_share:
             yield _solve(_any_problem(chain_sum, rng), rng, recipe, recipe.chain_sum_intuition)
         else:
             yield _solve(_any_problem(countdown, rng), rng, recipe, recipe.countdown_intuition)
 
 
-def comparison(rng: Random) -> str:
-    """`12 + 7 = 19; is it 19? yes`: a true step and an honest comparison, right and near misses in equal parts."""
-    high, low = sorted((rng.randint(0, countdown.MAX_VALUE), rng.randint(0, countdown.MAX_VALUE)), reverse=True)
-    step = Step(high, "-", low, high - low) if rng.random() < 0.5 else Step(high - low, "+", low, high)
-    value = step.result
+def comparison(rng: Random) -> tuple[str, str]:
+    """`Look for 33.` and then true steps that have nothing to do with each other, each honestly compared with 33.
+
+    Hits, near misses and far misses fall in any order, so the verdict can't be guessed from its place; and as the number
+    looked for stands in the text several times, it can't be guessed from having been seen before.
+    """
+    wanted = rng.randint(0, countdown.MAX_VALUE)
+    lines = [_true_step(_near(wanted, rng), rng) for _ in range(rng.randint(1, 3))]
+    return f"Look for {wanted}.", "\n".join(write_line([s], check=(wanted, s.result == wanted)) for s in lines)
+
+
+def _near(wanted: int, rng: Random) -> int:
+    """The number itself, one close to it, or any."""
+    kind = rng.random()
+    if kind < 0.4:
+        return wanted
+    value = wanted + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)) if kind < 0.8 else rng.randint(0, countdown.MAX_VALUE)
+    return min(max(value, 0), countdown.MAX_VALUE)
+
+
+def _true_step(result: int, rng: Random) -> Step:
+    """A random step that ends with `result`."""
     if rng.random() < 0.5:
-        return write_line([step], check=(value, True))
-    near = [value + offset for offset in (-10, -3, -2, -1, 1, 2, 3, 10) if 0 <= value + offset <= countdown.MAX_VALUE]
-    far = [rng.randint(0, countdown.MAX_VALUE)]
-    other = rng.choice(near if rng.random() < 0.5 or far == [value] else far)
-    return write_line([step], check=(other, False))
+        low = rng.randint(0, result // 2)
+        return Step(result - low, "+", low, result)
+    low = rng.randint(0, countdown.MAX_VALUE - result)
+    return Step(result + low, "-", low, result)
 
 
 def _any_problem(task, rng: Random) -> Problem:

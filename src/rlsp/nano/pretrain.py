@@ -72,8 +72,7 @@ def text_examples(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase, pr
     source, examples, tokens = documents(recipe.corpus, recipe.seed), [], 0
     while tokens < recipe.corpus.tokens:
         for question, continuation in islice(source, DOCUMENTS_AT_ONCE):
-            text = f"{question}\n{continuation}" if question else continuation
-            examples.append(sft.Example(encode_response(tokenizer, text), 1))
+            examples.append(sft.Example(encode_response(tokenizer, f"{question}\n{continuation}"), 1))
             tokens += len(examples[-1].ids)
         progress.advance(min(tokens, recipe.corpus.tokens))
     return examples

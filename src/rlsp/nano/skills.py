@@ -19,7 +19,7 @@ from rlsp.tasks.splits import Split
 from rlsp.tasks.traces import Attempt
 from rlsp.types import Problem, Rollout
 
-PROBLEMS, SAMPLES, SEED = 400, 4, 17
+PROBLEMS, SAMPLES, SEED = 300, 4, 17
 SETTINGS = SamplingSettings(temperature=1.0, max_response_tokens=160, cache_tokens=100_000)
 ONE_TOKEN = SamplingSettings(temperature=0.0, max_response_tokens=1, cache_tokens=100_000)
 COUNTDOWN_LEVELS = (1, 2, 3)

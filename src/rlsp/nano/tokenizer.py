@@ -10,7 +10,21 @@ from transformers import PreTrainedTokenizerFast
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 LARGEST_NUMBER = 100
-PHRASES = ("Use ", " to make ", "Compute ", ", ", " + ", " - ", " * ", " = ", "; back ", "; is it ", "? yes", "? no")
+PHRASES = (
+    "Look for ",
+    "Use ",
+    " to make ",
+    "Compute ",
+    ", ",
+    " + ",
+    " - ",
+    " * ",
+    " = ",
+    "; back ",
+    "; is it ",
+    "? yes",
+    "? no",
+)
 _NUMBER = r"(?<!\d)(?:100|[1-9]\d|\d)(?!\d)"
 
 

@@ -1,0 +1,112 @@
+"""The commands, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SHRINK = [
+    argument
+    for setting in (
+        "task.levels=[1]",
+        "demonstrations.count=16",
+        "sampling.max_response_tokens=40",
+        "sampling.cache_tokens=8192",
+        "ppo.steps=2",
+        "ppo.critic_warmup_steps=1",
+        "ppo.prompts_per_step=4",
+        "ppo.samples_per_prompt=2",
+        "ppo.minibatch_rollouts=4",
+        "evaluation.problems=6",
+    )
+    for argument in ("--set", setting)
+]
+
+
+def rlsp(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rlsp", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the shrunk quickstart has run."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    done = rlsp("quickstart", *SHRINK, folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "RLSP" in done.stdout and "report:" in done.stdout
+    return folder
+
+
+def test_quickstart_goes_on_where_it_stopped(quickstart: Path) -> None:
+    done = rlsp("quickstart", *SHRINK, folder=quickstart)
+    assert done.returncode == 0, done.stderr
+    assert "going on" in done.stdout
+    assert "RL:" not in done.stdout, "a finished stage ran again"
+
+
+def test_existing_run_is_refused_and_told_what_to_do(quickstart: Path) -> None:
+    done = rlsp("run", "nano", "--out", "runs/quickstart", *SHRINK, folder=quickstart)
+    assert done.returncode == 2
+    assert "--resume" in done.stderr and "--overwrite" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_resuming_with_another_recipe_is_refused(quickstart: Path) -> None:
+    done = rlsp("run", "nano", "--out", "runs/quickstart", "--resume", "--set", "seed=9", *SHRINK, folder=quickstart)
+    assert done.returncode == 2
+    assert "another recipe" in done.stderr and "seed" in done.stderr
+
+
+def test_stages_stand_alone(quickstart: Path) -> None:
+    """tasks → demos → sft → train → sample → score → eval → report, through files."""
+    folder = quickstart
+    calls = [
+        ["tasks", "countdown", "--count", "5", "--split", "test", "--out", "problems.jsonl"],
+        ["demos", "nano", "--out", "demos.jsonl", *SHRINK],
+        ["sft", "nano", "--demonstrations", "demos.jsonl", "--out", "sft", *SHRINK],
+        ["train", "nano", "--out", "rl", "--set", "model.path=sft/model", *SHRINK],
+        ["sample", "nano", "--problems", "problems.jsonl", "--samples", "2", "--out", "rollouts.jsonl.zst",
+         "--set", "model.path=rl/rl/model", *SHRINK],
+        ["score", "nano", "--problems", "problems.jsonl", "--rollouts", "rollouts.jsonl.zst", "--out", "scores.jsonl",
+         *SHRINK],
+        ["eval", "nano", "--set", "model.path=rl/rl/model", "--out", "summary.json", *SHRINK],
+        ["report", "runs/quickstart"],
+    ]  # fmt: skip
+    for call in calls:
+        done = rlsp(*call, folder=folder)
+        assert done.returncode == 0, (call, done.stderr)
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert len(scores) == 10
+    assert all(-10 <= score["total"] <= 1 and {"verdict", "exploration", "alpha"} <= score.keys() for score in scores)
+    assert json.loads((folder / "summary.json").read_text())["problems"] == 6
+
+
+def test_dry_run_prints_the_recipe_and_what_it_needs(tmp_path: Path) -> None:
+    done = rlsp("run", "nano", "--dry-run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"kl_coefficient"' in done.stdout and "GiB" in done.stdout and "M tokens" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nono"], ["nono", "nano"]),
+        (["run", "nano", "--set", "ppo.stepps=3"], ["ppo.stepps", "steps"]),
+        (["run", "nano", "--model", "nowhere"], ["nowhere", "config.json"]),
+        (["run", "smollm2-gsm8k", "--model", "nano", "--data", "missing.jsonl"], ["missing.jsonl"]),
+        (["run", "nano", "--resume", "--overwrite"], ["--resume", "--overwrite"]),
+        (["report", "nowhere"], ["nowhere", "manifest.json"]),
+        (["tasks", "chess"], ["chess", "countdown"]),
+        (["score", "nano", "--problems", "p", "--rollouts", "r", "--out", "o"], ["p"]),
+    ],
+)
+def test_bad_input_is_explained(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    done = rlsp(*arguments, folder=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert all(word in done.stderr for word in words), done.stderr

@@ -1,0 +1,121 @@
+"""Imports go one way, and what needs no torch loads none."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rlsp
+
+SOURCE = Path(rlsp.__file__).parent
+
+LAYERS = (
+    ("errors",),
+    ("types",),
+    ("config",),
+    ("tasks", "runs", "models", "optim"),
+    ("demonstrations", "verifiers", "exploration", "behaviours", "rollouts", "sft"),
+    ("prompts",),
+    ("rollouts.native",),
+    ("reward", "evaluation", "report"),
+    ("rl",),
+    ("engines",),
+    ("nano",),
+    ("cli",),
+    ("__main__",),
+)
+"""A module imports from the layers above it in this table, and from its own package."""
+
+WITHOUT_TORCH = (
+    "rlsp",
+    "rlsp.types",
+    "rlsp.config",
+    "rlsp.runs",
+    "rlsp.tasks",
+    "rlsp.demonstrations.search",
+    "rlsp.verifiers",
+    "rlsp.exploration",
+    "rlsp.reward",
+    "rlsp.behaviours.grounded",
+    "rlsp.evaluation.evaluate",
+    "rlsp.report",
+    "rlsp.cli",
+)
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its name within the package; a package goes by its folder's name."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    del found[""]
+    return found
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The package's own modules that a file imports anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.removeprefix("rlsp.") for name in names if name.startswith("rlsp."))
+
+
+def layer(name: str) -> int:
+    """The layer of the longest prefix that the table names."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        for number, names in enumerate(LAYERS):
+            if ".".join(parts[:end]) in names:
+                return number
+    raise AssertionError(f"rlsp.{name} stands in no layer: give it one")
+
+
+@pytest.mark.parametrize(("name", "path"), modules().items(), ids=modules())
+def test_imports_go_one_way(name: str, path: Path) -> None:
+    package = name.partition(".")[0]
+    back = [
+        target
+        for target in imported(path)
+        if target != "__version__" and target.partition(".")[0] != package and layer(target) >= layer(name)
+    ]
+    assert not back, f"rlsp.{name} imports {back}, which stand beside or after it"
+
+
+@pytest.mark.parametrize("package", ["evaluation", "behaviours", "report"])
+def test_readers_never_import_rl(package: str) -> None:
+    readers = [path for name, path in modules().items() if name.partition(".")[0] == package]
+    assert readers
+    assert not [target for path in readers for target in imported(path) if target.partition(".")[0] == "rl"]
+
+
+def test_the_table_can_tell() -> None:
+    """The checks above see imports inside functions, too."""
+    verbs = [path for name, path in modules().items() if name.startswith("cli.")]
+    assert any(target.startswith("engines.") for path in verbs for target in imported(path))
+    assert layer("rollouts.native") > layer("rollouts.sampler")
+    assert layer("rl.loop") > layer("reward") > layer("verifiers.steps") > layer("tasks.traces") > layer("types")
+
+
+def test_no_torch_where_none_is_needed() -> None:
+    script = "import importlib, sys\n" + "".join(
+        f"importlib.import_module({name!r})\nprint({name!r}, *sorted({{'torch', 'transformers'}} & set(sys.modules)))\n"
+        for name in WITHOUT_TORCH
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in (str(SOURCE.parent), *sys.path) if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == list(WITHOUT_TORCH), "the first line with more names is the culprit"

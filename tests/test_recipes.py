@@ -1,0 +1,69 @@
+"""Every shipped recipe parses and runs two steps at a shrunk size."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from rlsp import runs
+from rlsp.config import REPOSITORY_RECIPES, PretrainRecipe, Recipe, load
+from rlsp.engines import native
+from rlsp.engines.progress import Silent
+from rlsp.models import load_tokenizer
+from rlsp.nano import pretrain, skills
+
+ALL = sorted(REPOSITORY_RECIPES.glob("*.toml"))
+PRETRAINING = [path for path in ALL if "corpus" in tomllib.loads(path.read_text())]
+RUNS = [path for path in ALL if path not in PRETRAINING]
+SHRUNK = [
+    "model.path=nano",
+    "sampling.max_response_tokens=40",
+    "sampling.cache_tokens=8192",
+    "ppo.steps=2",
+    "ppo.critic_warmup_steps=1",
+    "ppo.prompts_per_step=4",
+    "ppo.samples_per_prompt=2",
+    "ppo.minibatch_rollouts=4",
+    "evaluation.problems=6",
+]
+
+
+def small(path: Path, folder: Path) -> Recipe:
+    """The recipe, shrunk; a recipe for your own file gets one."""
+    values = tomllib.loads(path.read_text())
+    overrides = list(SHRUNK)
+    if "demonstrations" in values:
+        overrides.append("demonstrations.count=24")
+    if values["task"]["name"] == "file":
+        questions = folder / "questions.jsonl"
+        lines = [json.dumps({"question": f"What is {n} + 1?", "answer": f"Add. #### {n + 1}"}) for n in range(60)]
+        questions.write_text("\n".join(lines))
+        overrides.append(f"task.path={json.dumps(str(questions))}")
+    return load(Recipe, str(path), overrides)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_recipe_runs_two_steps(path: Path, tmp_path: Path) -> None:
+    recipe = small(path, tmp_path)
+    run = runs.create(tmp_path / "run", recipe)
+    report = native.run(recipe, run, Silent())
+    steps = [values for _, values in runs.read_lines(run.path("rl", "metrics.jsonl"))]
+    assert [values["step"] for values in steps] == [1, 2]
+    assert all(values["logprob_gap"] < 1e-4 for values in steps)
+    assert {"base", "rlsp", "self-consistency"} <= set(run.evaluations())
+    assert len(run.step_files("rollouts")) == len(run.step_files("scores")) == 2
+    load_tokenizer(str(run.path("rl", "model")))
+    assert "<html" in report.read_text()
+
+
+@pytest.mark.parametrize("path", PRETRAINING, ids=lambda path: path.stem)
+def test_pretraining_recipe_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skills, "PROBLEMS", 4)
+    monkeypatch.setattr(pretrain, "DOCUMENTS_AT_ONCE", 100)
+    recipe = load(PretrainRecipe, str(path), ["corpus.tokens=4000"])
+    measured = pretrain.pretrain(recipe, tmp_path / "base", Silent())
+    assert measured["checks"].keys() >= {"right", "count"}
+    load_tokenizer(str(tmp_path / "base"))
