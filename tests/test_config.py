@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rlsp.config import REPOSITORY_RECIPES, PretrainRecipe, R, Recipe, find, load
+from rlsp.config import REPOSITORY_RECIPES, CorpusRecipe, PretrainRecipe, R, Recipe, find, load
 from rlsp.errors import InputError
 from rlsp.tasks import GENERATED
 
@@ -136,10 +136,13 @@ def test_the_nearest_possible_combination_is_accepted(minimal: str, overrides: l
 
 
 def test_corpus_shares_must_fit() -> None:
-    shares = ["corpus.chain_sum_share=0.25", "corpus.comparison_share=0.75"]
-    assert load(PretrainRecipe, "nano-base", shares).corpus.comparison_share == 0.75
-    message = refusal(PretrainRecipe, "nano-base", *shares, "corpus.comparison_share=0.76")
-    assert "comparison_share + chain_sum_share exceed 1" in message
+    """Those of search are shares of the solved problems, the others are shares of the documents."""
+    shares = [key for key in CorpusRecipe.model_fields if key.endswith("_share") and key != "search_share"]
+    assert len(shares) >= 2
+    nothing = [f"corpus.{key}=0.0" for key in shares]
+    assert load(PretrainRecipe, "nano-base", [*nothing, f"corpus.{shares[0]}=1.0"])
+    message = refusal(PretrainRecipe, "nano-base", *nothing, f"corpus.{shares[0]}=1.0", f"corpus.{shares[1]}=0.01")
+    assert f"{' + '.join(shares)} exceed 1" in message
 
 
 @pytest.mark.parametrize(
@@ -167,12 +170,10 @@ def test_greedy_evaluation_is_possible(minimal: str) -> None:
     assert load(Recipe, minimal, ["evaluation.temperature=0"]).evaluation.temperature == 0
 
 
-@pytest.mark.xfail(strict=True, reason="config.py:48: no levels at all is read, and divides by zero when drawn")
 def test_no_levels_are_refused(minimal: str) -> None:
     refusal(Recipe, minimal, "task.levels=[]")
 
 
-@pytest.mark.xfail(strict=True, reason="config.py: inf passes gt=0; set allow_inf_nan=False in Section.model_config")
 @pytest.mark.parametrize("key", ["sampling.temperature", "ppo.kl_coefficient", "exploration.c_per_budget"])
 def test_infinity_is_refused(minimal: str, key: str) -> None:
     refusal(Recipe, minimal, f"{key}=inf")

@@ -172,7 +172,6 @@ def test_one_of_a_repeated_number_is_not_enough() -> None:
     assert replay(countdown.problem((5, 1, 2), 25), "5 * 5 = 25").reason is Reason.WRONG_NUMBERS
 
 
-@pytest.mark.xfail(strict=True, reason="traces.py:21: \\d takes digits of every script; compile with re.ASCII")
 def test_digits_of_other_scripts_are_no_steps() -> None:
     assert replay(PROBLEM, "٣ * 7 = 21, 21 + 12 = 33").reason is Reason.UNPARSABLE
 

@@ -125,7 +125,6 @@ def test_next_descents_are_no_worse_than_first_ones(intuition: float) -> None:
     assert third > first - POINTS
 
 
-@pytest.mark.xfail(strict=True, reason="search.py:35: a repeated miss is drawn again with a new chance of a hit")
 @pytest.mark.parametrize("intuition", [0.3, 0.5])
 def test_next_descents_are_as_good_as_first_ones(intuition: float) -> None:
     first, second, third = hit_rates(intuition)

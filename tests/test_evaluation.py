@@ -168,7 +168,6 @@ def test_a_budget_that_the_samples_do_not_reach_is_refused(budget: int) -> None:
         vote([[RIGHT] * 3] * 2, budget)
 
 
-@pytest.mark.xfail(strict=True, reason="evaluate.py:74: rollouts are cut into equal rows without a check of their ids")
 def test_rollouts_that_are_not_equally_many_a_problem_are_refused() -> None:
     with pytest.raises(ValueError):
         vote([[RIGHT], [WRONG, WRONG]], budget=10)
@@ -178,9 +177,6 @@ CHAIN = chain_sum.problem((("+", 12), ("+", 5), ("-", 3)))
 COUNTDOWN = countdown.problem((3, 7, 12), 33)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="tasks: a response that is judged wrong for its steps names the right answer and votes for it"
-)
 @pytest.mark.parametrize(
     ("each", "right", "other"),
     [

@@ -135,14 +135,12 @@ def test_empty_split_asks_for_more_problems(tmp_path: Path) -> None:
         drawn(path, empty)
 
 
-@pytest.mark.xfail(strict=True, reason="files.py:26: splitlines() cuts JSON at U+2028, U+0085, …; split at '\\n'")
 @pytest.mark.parametrize("separator", ["\u2028", "\x85"])
 def test_line_separators_inside_text_do_not_end_a_line(tmp_path: Path, separator: str) -> None:
     path = write(tmp_path / "mine.jsonl", {"question": f"first{separator}second", "answer": "1"})
     assert read_problems(path)[0].question == f"first{separator}second"
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeEncodeError, reason="files.py:49: a lone surrogate stops encode()")
 def test_lone_surrogate_is_an_input_error(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text('{"question": "\\ud800", "answer": "1"}\n')
@@ -150,21 +148,18 @@ def test_lone_surrogate_is_an_input_error(tmp_path: Path) -> None:
         read_problems(path)
 
 
-@pytest.mark.xfail(strict=True, reason="files.py:50: the id, and so the split, holds the file's name")
 def test_a_renamed_file_keeps_its_splits(tmp_path: Path, hundred: Path) -> None:
     copy = tmp_path / "copy.jsonl"
     copy.write_bytes(hundred.read_bytes())
     assert not set(drawn(hundred, Split.TEST)) & set(drawn(copy, Split.TRAIN)), "test problems would be trained on"
 
 
-@pytest.mark.xfail(strict=True, reason="files.py:47: a MATH reference solution is compared whole, no answer can match")
 def test_boxed_reference_solution_can_be_met(tmp_path: Path) -> None:
     row = {"problem": "What is 2 + 2?", "solution": "Two and two give $2 + 2 = \\boxed{4}$."}
     (problem,) = read_problems(write(tmp_path / "math.jsonl", row))
     assert verify(problem, "It is \\boxed{4}").correct
 
 
-@pytest.mark.xfail(strict=True, reason="files.py:47: a problem without an answer is taken, and every response is wrong")
 def test_empty_reference_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=":1"):
         read_problems(write(tmp_path / "mine.jsonl", {"question": "q", "answer": " "}))

@@ -239,7 +239,6 @@ def test_a_checkpoint_comes_back_in_fp32(
         assert torch.equal(parameter, tiny_model.get_parameter(name).float())
 
 
-@pytest.mark.xfail(strict=True, reason="models.py: bf16 weights on a GPU; AdamW at the paper's rates can't move them")
 def test_trainable_weights_have_room_for_small_steps(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
     """An update of 2e-7 vanishes in a bf16 weight of 0.02, whose neighbours are 6e-5 away: the weights that an
     optimizer steps must be fp32 on every device (bf16 belongs in autocast). `meta` stands for a GPU."""

@@ -99,7 +99,6 @@ def test_muon_takes_the_matrices_inside_the_layers(tiny_model: LlamaForCausalLM)
     assert all("norm" in name or "embed" in name for name in others)
 
 
-@pytest.mark.xfail(strict=True, reason="optim.py: an output head that is not tied to the embeddings goes to Muon")
 def test_muon_leaves_an_untied_head_to_adamw() -> None:
     sizes: dict[str, Any] = {"vocab_size": 10, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
     model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, tie_word_embeddings=False))

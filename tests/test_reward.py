@@ -164,6 +164,5 @@ def test_exploration_is_handed_the_question_alone() -> None:
     assert [each.total for each in scores] == pytest.approx([0.85, 0.05])
 
 
-@pytest.mark.xfail(strict=True, raises=ZeroDivisionError, reason="length.py:21: rollouts made elsewhere may be empty")
 def test_empty_rollout_is_scored_or_refused_by_name() -> None:
     assert math.isfinite(LengthReward(c=5).explore("q", rollout(0)).value)

@@ -83,7 +83,6 @@ def test_broken_line_names_the_file(tmp_path: Path, suffix: str) -> None:
         list(runs.read_records(path, Problem))
 
 
-@pytest.mark.xfail(strict=True, reason="runs.py:155: a line that is not JSON is reported as 'line 1' of the file")
 def test_broken_line_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     path.write_text('{}\n{}\n{"id": \n')
@@ -97,7 +96,6 @@ def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
         list(runs.read_records(tmp_path / name, Problem))
 
 
-@pytest.mark.xfail(strict=True, reason="runs.py:150: a cut .zst frame ends like a whole one; records vanish silently")
 @pytest.mark.parametrize("kept", [0, 20, -1])
 def test_truncated_zst_is_refused(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "problems.jsonl.zst"
@@ -107,7 +105,6 @@ def test_truncated_zst_is_refused(tmp_path: Path, kept: int) -> None:
         list(runs.read_records(path, Problem))
 
 
-@pytest.mark.xfail(strict=True, reason="runs.py:132: a lone surrogate, legal in JSON, stops the run in encode()")
 def test_any_text_that_json_can_hold_is_written(tmp_path: Path) -> None:
     problem = Problem("a", "file", json.loads('"\\ud800"'), "1")
     runs.write_records(tmp_path / "a.jsonl", [problem])
@@ -180,7 +177,6 @@ def test_foreign_directory_is_refused_and_left_alone(tmp_path: Path, recipe: Rec
     assert names(tmp_path) == ["thesis.tex"]
 
 
-@pytest.mark.xfail(strict=True, reason="runs.py:95: iterdir() of a file raises NotADirectoryError, not InputError")
 def test_file_in_the_way_is_refused(tmp_path: Path, recipe: Recipe) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match="out"):

@@ -23,7 +23,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def traces() -> list[tuple[Problem, str]]:
     rng = Random(0)
-    problems = countdown.problems(Split.TRAIN, 60, 0, (1, 2, 3, 4)) + chain_sum.problems(Split.TRAIN, 30, 0, (1, 2))
+    problems = countdown.problems(Split.TRAIN, 60, 0, (1, 2, 3)) + chain_sum.problems(Split.TRAIN, 30, 0, (1, 2))
     unrolled = [(problem, unroll(problem, rng, 0.5, 6)) for problem in problems]
     return [(problem, trace) for problem, trace in unrolled if trace is not None]
 

@@ -90,7 +90,6 @@ def test_refusal_names_place_type_and_field(cls: type[Any], values: Any, fragmen
         assert fragment in message
 
 
-@pytest.mark.xfail(strict=True, reason="types.py:125: TypeAdapter of a plain dataclass ignores unknown fields")
 @pytest.mark.parametrize(
     ("cls", "values"),
     [

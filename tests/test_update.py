@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,27 +18,31 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import WordLevel
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from rlsp import sft
 from rlsp.config import PpoRecipe, Recipe
-from rlsp.demonstrations.search import first_idea
 from rlsp.models import Critic, frozen_copy, token_logprobs
-from rlsp.nano.tokenizer import build_tokenizer
-from rlsp.optim import warmup_cosine
+from rlsp.optim import NonFiniteLossError, warmup_cosine
 from rlsp.prompts import encode_prompt, encode_response
 from rlsp.rl.advantages import gae, token_rewards, whiten
 from rlsp.rl.batch import Batch, Experience, collate, microbatches
 from rlsp.rl.diagnostics import explained_variance
 from rlsp.rl.experience import gather
 from rlsp.rl.loop import train
-from rlsp.rl.update import NonFiniteLossError, Updater
+from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
-from rlsp.tasks import countdown
-from rlsp.tasks.splits import Split
-from rlsp.types import Exploration, Finish, Reason, Rollout, Score, Verdict
+from rlsp.types import Exploration, Finish, Problem, Reason, Rollout, Score, Verdict
 
 GOLDEN = Path(__file__).parent / "golden" / "ten_steps.json"
 EXACT = ("lengths", "correct", "truncated")
@@ -54,6 +59,18 @@ CLOSE = (
     "critic_grad_norm",
 )
 """The integers and the floats of a golden step."""
+
+ATTEMPTS = (
+    ("3, 7, 12", 33, "3 * 7 = 21, 21 + 12 = 33", "3 + 7 = 10, 10 + 12 = 22"),
+    ("2, 5, 9", 19, "2 * 5 = 10, 10 + 9 = 19", "9 - 5 = 4, 4 * 2 = 8"),
+    ("1, 4, 6", 25, "4 * 6 = 24, 24 + 1 = 25", "4 + 6 = 10, 10 + 1 = 11"),
+    ("8, 3, 2", 22, "8 + 3 = 11, 11 * 2 = 22", "8 * 3 = 24, 24 - 2 = 22, 22 + 1 = 23"),
+    ("5, 5, 4", 29, "5 * 5 = 25, 25 + 4 = 29", "5 * 4 = 20, 20 + 5 = 25"),
+    ("10, 6, 3", 7, "10 - 6 = 4, 4 + 3 = 7", "6 + 3 = 9, 10 - 9 = 1"),
+    ("9, 7, 2", 32, "9 + 7 = 16, 16 * 2 = 32", "9 * 7 = 63, 63 - 2 = 61"),
+    ("12, 2, 1", 11, "12 - 2 = 10, 10 + 1 = 11", "12 - 1 = 11"),
+)
+"""The golden run's problems: numbers, target, a derivation that solves it, one that does not."""
 
 ROLLOUTS = 8
 LONGEST = 20
@@ -473,7 +490,6 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(
     assert same(before, weights(policy, critic))
 
 
-@pytest.mark.xfail(strict=True, reason="update.py: the critic steps before the actor's gradient norm has been checked")
 def test_a_gradient_that_is_not_finite_stops_before_any_weight(policy: LlamaForCausalLM, critic: Critic) -> None:
     """ρ = e^100 overflows; its clipped loss 1.2·A is finite, its gradient is 0·∞."""
     experience = make_experience(policy, critic)
@@ -505,7 +521,6 @@ def one_token_experience(policy: LlamaForCausalLM, critic: Critic, difference: f
     return dataclasses.replace(experience, batch=dataclasses.replace(batch, logprobs_BR=old_BR)), len(logprobs_N)
 
 
-@pytest.mark.xfail(strict=True, reason="update.py: kl_k3(new, old) has its arguments the wrong way round")
 @pytest.mark.parametrize("difference", [0.5, -0.5])
 def test_approx_kl_is_the_unbiased_estimate_of_kl_old_new(
     policy: LlamaForCausalLM, critic: Critic, difference: float
@@ -571,6 +586,35 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def golden_tokenizer() -> PreTrainedTokenizerBase:
+    """Numbers, phrases and letters; apart from the nano world's tokenizer, so that a change there is none here."""
+    phrases = ["Use ", " to make ", ", ", " + ", " - ", " * ", " = ", "; is it ", "? yes", "? no", ".", "\n"]
+    words = ["<pad>", "<eos>", "<unk>", *map(str, range(101)), *phrases]
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    pieces = "|".join(re.escape(phrase) for phrase in phrases)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{pieces}|\d+|[\s\S]"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+
+
+def golden_problems() -> list[Problem]:
+    return [
+        Problem(f"countdown/{index}", "countdown", f"Use {numbers} to make {target}.", str(target))
+        for index, (numbers, target, _, _) in enumerate(ATTEMPTS)
+    ]
+
+
+def golden_examples(tokenizer: PreTrainedTokenizerBase) -> list[sft.Example]:
+    """Each problem solved at once, missed, and searched."""
+    examples = []
+    for problem, (_, target, right, wrong) in zip(golden_problems(), ATTEMPTS, strict=True):
+        searched = f"{wrong}; is it {target}? no\n{right}; is it {target}? yes"
+        for response in (right, wrong, searched):
+            prompt = encode_prompt(tokenizer, problem).ids
+            examples.append(sft.Example(prompt + encode_response(tokenizer, response), len(prompt)))
+    return examples
+
+
 def fine_tuned_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
     """A tiny model that half knows eight problems: it stops, is sometimes right, and varies in length."""
     torch.manual_seed(0)
@@ -587,18 +631,9 @@ def fine_tuned_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
         eos_token_id=tokenizer.eos_token_id,
     )
     model = LlamaForCausalLM(config).eval()
-    rng, examples = Random(0), []
-    for problem in golden_problems() * 4:
-        prompt = encode_prompt(tokenizer, problem).ids
-        response = encode_response(tokenizer, first_idea(problem, rng, intuition=0.7))
-        examples.append(sft.Example(prompt + response, len(prompt)))
-    settings = sft.SftSettings(epochs=100, learning_rate=3e-3, batch_tokens=1024)
-    sft.train(model, examples, settings, 0, lambda metrics: None)
+    settings = sft.SftSettings(epochs=120, learning_rate=3e-3, batch_tokens=1024)
+    sft.train(model, golden_examples(tokenizer), settings, 0, lambda metrics: None)
     return model
-
-
-def golden_problems() -> list[Any]:
-    return countdown.problems(Split.TRAIN, 8, 0, (1,))
 
 
 def ten_steps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
@@ -608,7 +643,7 @@ def ten_steps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> lis
             "name": "golden",
             "model": {},
             "task": {"name": "countdown", "levels": [1]},
-            "sampling": {"temperature": 0.9, "max_prompt_tokens": 16, "max_response_tokens": 24, "cache_tokens": 400},
+            "sampling": {"temperature": 0.9, "max_prompt_tokens": 16, "max_response_tokens": 32, "cache_tokens": 500},
             "ppo": {
                 "steps": 10,
                 "prompts_per_step": 8,
@@ -638,7 +673,7 @@ def ten_steps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> lis
 
 def golden_steps() -> list[dict[str, Any]]:
     with one_thread(), everything_in_float64():
-        tokenizer = build_tokenizer()
+        tokenizer = golden_tokenizer()
         return ten_steps(fine_tuned_model(tokenizer), tokenizer)
 
 
@@ -663,8 +698,9 @@ def test_the_golden_run_shows_something() -> None:
     assert abs(golden[2]["kl"]) < 1e-6 < abs(golden[-1]["kl"]), "the actor moves after the critic's warm-up only"
 
 
-def test_two_runs_are_equal_bit_for_bit(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_two_runs_are_equal_bit_for_bit() -> None:
     with one_thread():
+        tokenizer = golden_tokenizer()
         first = fine_tuned_model(tokenizer)
         second = copy.deepcopy(first)
         assert ten_steps(first, tokenizer) == ten_steps(second, tokenizer)

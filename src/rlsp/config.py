@@ -23,7 +23,7 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelRecipe(Section):
@@ -45,7 +45,7 @@ class TaskRecipe(Section):
     answer|solution}. `levels` of a generated task are drawn in turn."""
 
     name: Literal["countdown", "chain-sum", "file"]
-    levels: tuple[Positive, ...] = (1,)
+    levels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1,)
     path: str = ""
     limit: Annotated[int, Field(ge=0)] = 0
 
@@ -194,6 +194,7 @@ class CorpusRecipe(Section):
 
     tokens: Positive
     comparison_share: Share
+    ideas_share: Share
     chain_sum_share: Share
     search_share: Share
     countdown_intuition: Rate
@@ -201,8 +202,8 @@ class CorpusRecipe(Section):
 
     @model_validator(mode="after")
     def _shares_fit(self) -> CorpusRecipe:
-        if self.comparison_share + self.chain_sum_share > 1:
-            raise ValueError("comparison_share + chain_sum_share exceed 1")
+        if self.comparison_share + self.ideas_share + self.chain_sum_share > 1:
+            raise ValueError("comparison_share + ideas_share + chain_sum_share exceed 1: nothing is left for countdown")
         return self
 
 
@@ -215,6 +216,12 @@ class ArchitectureRecipe(Section):
     intermediate_size: Positive
     max_positions: Positive
     initializer_range: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ArchitectureRecipe:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(f"hidden_size = {self.hidden_size} does not divide into {self.heads} heads of even size")
+        return self
 
 
 class PretrainRecipe(Section):

@@ -49,9 +49,10 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 
 
 def load_policy(path: str, device: torch.device) -> PreTrainedModel:
-    """The model in fp32 on a CPU and bf16 on a GPU, dropout off (PPO's ratio compares like with like)."""
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    model = AutoModelForCausalLM.from_pretrained(resolve(path), dtype=dtype).to(device)
+    """The model in fp32 on every device, since small updates vanish in bf16 weights; dropout off, since PPO's ratio
+    compares like with like."""
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(resolve(path), dtype=torch.float32)
+    nn.Module.to(model, device)
     return model.eval()
 
 

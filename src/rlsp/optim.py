@@ -6,21 +6,40 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 BETAS = (0.9, 0.95)
 FLOOR = 0.1
 """The cosine ends at this share of the peak (paper, appendix: "cosine to 10 %")."""
 
 
+class NonFiniteLossError(RuntimeError):
+    """A loss or gradient is NaN or infinite; no weight has been touched by it."""
+
+
+def finite(value: Tensor, name: str) -> Tensor:
+    """The value itself.
+
+    Raises:
+        NonFiniteLossError: it is NaN or infinite.
+    """
+    if not torch.isfinite(value):
+        raise NonFiniteLossError(
+            f"{name} is {value.item()}: stopped before the optimizer. Lower the learning rate, or look for NaN in the "
+            "model's weights"
+        )
+    return value
+
+
 def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float = 0.0) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameters, lr=learning_rate, betas=BETAS, weight_decay=weight_decay)
 
 
-def muon(model: nn.Module, learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for embeddings and vectors (Jordan et al. 2024); updates are
-    scaled to AdamW's size, so that one learning rate serves both."""
-    embeddings = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
+def muon(model: PreTrainedModel, learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings, output head and vectors (Jordan et al. 2024).
+    Updates are scaled to AdamW's size, so that one learning rate serves both."""
+    embeddings = {id(each.weight) for each in (model.get_input_embeddings(), model.get_output_embeddings())}
     matrices = [each for each in model.parameters() if each.ndim == 2 and id(each) not in embeddings]
     inside = set(map(id, matrices))
     others = [each for each in model.parameters() if id(each) not in inside]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlsp.rollouts.sampler import Prompt
 from rlsp.types import Problem
@@ -18,7 +18,9 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem, instruct
         ids = tokenizer(text + "\n").input_ids
     else:
         messages = [{"role": "user", "content": text}]
-        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True).input_ids
+        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        assert isinstance(encoded, BatchEncoding)
+        ids = encoded.input_ids
     return Prompt(problem.id, tuple(ids))
 
 
@@ -30,7 +32,7 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int,
 def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], stops: frozenset[int]) -> str:
     """The text of sampled ids, the closing stop token left out."""
     body = ids[:-1] if ids and ids[-1] in stops else ids
-    return tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return str(tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> frozenset[int]:

@@ -4,7 +4,7 @@
     problems/{train,selection,test}.jsonl
     demonstrations.jsonl
     sft/metrics.jsonl, sft/model/
-    rl/metrics.jsonl, rl/model/, rl/rollouts/0001.jsonl.zst, rl/scores/0001.jsonl.zst …
+    rl/metrics.jsonl, rl/model/, rl/rollouts/000001.jsonl.zst, rl/scores/000001.jsonl.zst …
     evaluation/NAME.json, evaluation/NAME.rollouts.jsonl.zst, evaluation/NAME.scores.jsonl.zst
     report.html
 
@@ -13,19 +13,18 @@ Files appear whole or not at all: they are written beside their place and rename
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import zstandard
+from pydantic import ValidationError
 
 from rlsp.config import Recipe
 from rlsp.errors import InputError
@@ -57,7 +56,10 @@ class Run:
         return read_json(path)
 
     def recipe(self) -> Recipe:
-        return Recipe.model_validate(self.manifest()["recipe"])
+        try:
+            return Recipe.model_validate(self.manifest()["recipe"])
+        except (KeyError, ValidationError) as error:
+            raise InputError(f"{self.path(MANIFEST)}: its recipe can't be read: {error}") from None
 
     def finished(self, stage: str) -> bool:
         return stage in self.manifest()["stages"]
@@ -92,6 +94,8 @@ def create(directory: Path, recipe: Recipe) -> Run:
     Raises:
         InputError: the directory exists and is not empty.
     """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file, not a directory: give another --out")
     if directory.exists() and any(directory.iterdir()):
         raise InputError(
             f"{directory} exists and is not empty: go on with it by --resume, start over by --overwrite, or give "
@@ -129,7 +133,7 @@ def read_json(path: Path) -> Any:
 
 def write_records(path: Path, records: Iterable[Any]) -> None:
     """Dataclasses as JSONL, compressed when the name ends in `.zst`."""
-    lines = "".join(json.dumps(to_json(record), ensure_ascii=False) + "\n" for record in records).encode()
+    lines = "".join(json.dumps(to_json(record)) + "\n" for record in records).encode()
     _replace(path, zstandard.ZstdCompressor(level=3).compress(lines) if path.suffix == ".zst" else lines)
 
 
@@ -146,13 +150,25 @@ def read_records(path: Path, cls: type[T]) -> Iterator[T]:
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """(line number, JSON value) of each line of a JSONL file, plain or `.zst`."""
     try:
-        with path.open("rb") as file:
-            raw = zstandard.ZstdDecompressor().stream_reader(file) if path.suffix == ".zst" else file
-            for number, line in enumerate(io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8"), 1):
-                if line.strip():
-                    yield number, json.loads(line)
+        content = path.read_bytes()
+        text = (_decompress(content) if path.suffix == ".zst" else content).decode()
     except (OSError, ValueError, zstandard.ZstdError) as error:
         raise InputError(f"{path}: can't be read as JSONL: {error}") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path}:{number}: not JSON: {error}") from None
+
+
+def _decompress(content: bytes) -> bytes:
+    """Raises ValueError when the frame is cut short."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    text = frame.decompress(content)
+    if not frame.eof:
+        raise ValueError("the compressed data is cut short")
+    return text
 
 
 class MetricsLog:
@@ -169,15 +185,15 @@ class MetricsLog:
 
 def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from rlsp.errors import InputError
 from rlsp.models import token_logprobs
-from rlsp.optim import adamw, muon, set_learning_rate, warmup_cosine
+from rlsp.optim import adamw, finite, muon, set_learning_rate, warmup_cosine
 
 BATCHES_PER_BUCKET = 32
 
@@ -52,6 +52,7 @@ def train(
 
     Raises:
         InputError: an example has no response, or is longer than a batch.
+        NonFiniteLossError: before the optimizer is reached.
     """
     _check(examples, settings)
     rng = Random(seed)
@@ -68,8 +69,8 @@ def train(
         ids_BT, mask_BT = collate(batch, model.device)
         logprobs_N, _ = token_logprobs(model, ids_BT, mask_BT)
         loss = -logprobs_N.mean()
-        loss.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
+        finite(loss, "SFT loss").backward()
+        grad_norm = finite(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip), "gradient norm")
         for optimizer in optimizers:
             optimizer.step()
         model.zero_grad(set_to_none=True)
@@ -120,5 +121,5 @@ def _check(examples: Sequence[Example], settings: SftSettings) -> None:
             f"an example has {longest} tokens, more than a batch of {settings.batch_tokens}: raise sft.batch_tokens"
         )
     for example in examples:
-        if len(example.ids) <= example.response_start:
+        if len(example.ids) <= max(1, example.response_start):
             raise InputError(f"an example of {len(example.ids)} tokens has no response to learn from")

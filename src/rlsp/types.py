@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from enum import StrEnum
-from functools import cache
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rlsp.errors import InputError
 
@@ -37,8 +36,15 @@ class Reason(StrEnum):
     GIVEN_UP = "given up"
 
 
+class _Record:
+    """A field that the type does not know is an error when a record is read."""
+
+    __slots__ = ()
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(_Record):
     """A question with what is needed to judge an answer to it.
 
     >>> Problem(id="countdown/3-7-12/33", task="countdown", question="Use 3, 7, 12 to make 33.", answer="33",
@@ -55,7 +61,7 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Demonstration:
+class Demonstration(_Record):
     """A verified trace that solves a problem. `origin` names what made it, e.g. `search`."""
 
     problem: Problem
@@ -64,7 +70,7 @@ class Demonstration:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(_Record):
     """One response sampled by a policy: the token ids are the truth, `text` is their decoding.
 
     `logprobs[i]` is log π(response_ids[i] | prompt, response_ids[:i]) at `temperature`, in nats. The length of a
@@ -81,6 +87,10 @@ class Rollout:
     temperature: float
     policy_version: int
 
+    def __post_init__(self) -> None:
+        if not self.response_ids:
+            raise ValueError("a rollout has at least one sampled token")
+
     @property
     def length(self) -> int:
         return len(self.response_ids)
@@ -91,7 +101,7 @@ class Rollout:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(_Record):
     """The outcome verifier's judgement, `Ver(q, o)` of the paper. `answer` is the canonical extracted answer:
     equal strings are equivalent answers, "" means that none was found."""
 
@@ -101,7 +111,7 @@ class Verdict:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Exploration:
+class Exploration(_Record):
     """The exploration reward `R_ex(q, o)` with its named parts."""
 
     value: float
@@ -109,7 +119,7 @@ class Exploration:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Score:
+class Score(_Record):
     """Eq. 1 applied to one rollout: total = α·1[correct] + (1−α)·exploration, clamped."""
 
     problem_id: str
@@ -120,9 +130,7 @@ class Score:
     total: float
 
 
-@cache
-def _adapter(cls: type) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 
 
 def to_json(record: Any) -> dict[str, Any]:
@@ -136,8 +144,10 @@ def from_json(cls: type[T], values: Any, where: str = "") -> T:
     Raises:
         InputError: a field is missing, unknown to the type, or of the wrong type.
     """
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
     try:
-        return _adapter(cls).validate_python(values)
+        return _ADAPTERS[cls].validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "record"

@@ -42,9 +42,8 @@ def count(replay: Replay) -> Behaviours:
     keys: set[str] = set()
     first_steps: set[str] = set()
     backtracks = alternatives = repeats = 0
-    for before, attempt in zip((None, *attempts), attempts, strict=False):
-        if not attempt.line.well_formed:
-            continue
+    readable = [attempt for attempt in attempts if attempt.line.well_formed]
+    for before, attempt in zip((None, *readable), readable, strict=False):
         backtracks += before is not None and before.line.accepted is False and attempt.key != before.key
         alternatives += before is not None and attempt.first_step not in first_steps and attempt.key not in keys
         repeats += attempt.key in keys

@@ -8,7 +8,7 @@ worse than its first ones teaches a model that searching does not pay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from rlsp.errors import InputError
@@ -23,25 +23,38 @@ Descents = Callable[[Problem, Random, float], Iterator[Steps]]
 NEAREST_OF = 4
 """A plausible miss is the one that ends nearest to the target among this many random ones."""
 
+DRAWS = 64
+"""So often a leaf of one kind is drawn before all leaves of that kind count as closed."""
+
 
 def countdown_descents(problem: Problem, rng: Random, intuition: float) -> Iterator[Steps]:
-    """Complete attempts at a countdown problem, none twice, endless only in theory: stops when no leaf is open."""
+    """Complete attempts at a countdown problem, none twice, until no open leaf is found."""
     numbers, target = countdown.read_question(problem.question)
     by_value = countdown.solutions(tuple(sorted(numbers)))
     hits = by_value[target]
     misses = [steps for value, leaves in by_value.items() if value != target for steps in leaves]
-    tried = set()
-    for _ in range(len(hits) + len(misses)):
-        if rng.random() < intuition or not misses:
-            steps = rng.choice(hits)
-        else:
-            candidates = [rng.choice(misses) for _ in range(NEAREST_OF)]
-            steps = min(candidates, key=lambda leaf: abs(leaf[-1].result - target))
+    closed: set[str] = set()
+    while True:
+        kinds = (hits, misses) if rng.random() < intuition else (misses, hits)
+        steps = _open_leaf(kinds[0], numbers, target, closed, rng) or _open_leaf(kinds[1], numbers, target, closed, rng)
+        if steps is None:
+            return
+        yield steps
+
+
+def _open_leaf(
+    leaves: Sequence[Steps], numbers: Sequence[int], target: int, closed: set[str], rng: Random
+) -> Steps | None:
+    """A plausible leaf that no earlier descent derived, now closed; None when DRAWS draws find none."""
+    for _ in range(DRAWS if leaves else 0):
+        candidates = [rng.choice(leaves) for _ in range(NEAREST_OF)]
+        steps = min(candidates, key=lambda leaf: abs(leaf[-1].result - target))
         built = derivation(steps, numbers)
-        key = canonical(built) if built else ""
-        if key not in tried:
-            tried.add(key)
-            yield steps
+        assert built is not None, "a leaf of the tree uses every number once"
+        if (key := canonical(built)) not in closed:
+            closed.add(key)
+            return steps
+    return None
 
 
 def chain_sum_descents(problem: Problem, rng: Random, intuition: float) -> Iterator[Steps]:

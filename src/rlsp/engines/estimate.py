@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlsp.config import Recipe
-from rlsp.models import CHUNK_ELEMENTS, pick_device, resolve
+from rlsp.models import CHUNK_ELEMENTS, resolve
 
 GIB = 2**30
 
@@ -32,7 +32,7 @@ def estimate(recipe: Recipe) -> Estimate:
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
     text = config.get_text_config()
-    width = 4 if pick_device().type == "cpu" else 2
+    width = 4
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     key_value_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     layer_activations = 14 * text.hidden_size + 3 * getattr(text, "intermediate_size", 4 * text.hidden_size)

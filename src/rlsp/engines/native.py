@@ -109,7 +109,7 @@ def reinforce(policy: Policy, recipe: Recipe, out: Run, progress: Progress) -> N
 
 def record(iteration: Iteration, out: Run, log: MetricsLog) -> None:
     """Everything an iteration produced, with its behaviours counted."""
-    name = f"{iteration.step:04d}.jsonl.zst"
+    name = f"{iteration.step:06d}.jsonl.zst"
     write_records(out.path("rl", "rollouts", name), iteration.rollouts)
     write_records(out.path("rl", "scores", name), iteration.scores)
     behaviours = rates(iteration.problems, iteration.rollouts)

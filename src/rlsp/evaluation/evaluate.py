@@ -71,15 +71,17 @@ def self_consistency(
     Raises:
         ValueError: all the samples together do not reach the budget.
     """
-    samples = len(rollouts) // len(problems)
+    samples, rest = divmod(len(rollouts), len(problems))
+    if rest or any(r.problem_id != problems[i // samples].id for i, r in enumerate(rollouts)):
+        raise ValueError("rollouts must be ordered by problem, the same number of each")
     kept: list[list[int]] = [[] for _ in problems]
     spent = 0
     for position in range(len(rollouts)):
         if spent >= token_budget:
             break
-        sample, problem = divmod(position, len(problems))
-        index = problem * samples + sample
-        kept[problem].append(index)
+        sample, row = divmod(position, len(problems))
+        index = row * samples + sample
+        kept[row].append(index)
         spent += rollouts[index].length
     else:
         if spent < token_budget:

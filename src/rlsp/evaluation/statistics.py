@@ -24,14 +24,6 @@ def wilson(successes: int, trials: int) -> Interval:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def paired_difference(after: Sequence[bool], before: Sequence[bool]) -> tuple[float, Interval]:
-    """Mean of after − before over the same problems, with its normal interval."""
-    differences = [int(a) - int(b) for a, b in zip(after, before, strict=True)]
-    centre = mean(differences)
-    half = Z * stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
-    return centre, (centre - half, centre + half)
-
-
 def mean_over_seeds(values: Sequence[float]) -> tuple[float, float]:
     """(mean, half width of Student's interval) of 2 … 11 independent runs."""
     if not 2 <= len(values) <= len(_T_975) + 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +10,9 @@ from transformers import PreTrainedModel
 
 from rlsp.config import PpoRecipe
 from rlsp.models import Critic, token_logprobs
-from rlsp.optim import adamw, set_learning_rate, warmup_cosine
+from rlsp.optim import adamw, finite, set_learning_rate, warmup_cosine
 from rlsp.rl.batch import Experience, microbatches
 from rlsp.rl.losses import clip_count, kl_k3, policy_loss, value_loss
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss or gradient is NaN or infinite; no weight has been touched by it."""
 
 
 class Updater:
@@ -45,13 +40,11 @@ class Updater:
         for _ in range(self.ppo.epochs):
             order = torch.randperm(len(experience.batch.ids_BT), generator=self.generator)
             for rows in order.split(self.ppo.minibatch_rollouts):
-                for name, value in self.accumulate(experience, rows, actor_learns).items():
+                metrics = self.accumulate(experience, rows, actor_learns)
+                for name, value in (metrics | self._step(actor_learns)).items():
                     collected[name].append(value)
-                collected["critic_grad_norm"].append(self._step(self.critic.parameters(), self.critic_optimizer))
-                if actor_learns:
-                    collected["actor_grad_norm"].append(self._step(self.policy.parameters(), self.actor_optimizer))
-        metrics = {name: sum(values) / len(values) for name, values in collected.items()}
-        return {**metrics, "logprob_gap": collected["logprob_gap"][0]}
+        means = {name: sum(values) / len(values) for name, values in collected.items()}
+        return {**means, "logprob_gap": collected["logprob_gap"][0]}
 
     def accumulate(self, experience: Experience, rows: Tensor, actor_learns: bool) -> dict[str, float]:
         """Add one minibatch's gradients, in micro-batches: both losses are means over the minibatch's tokens, however
@@ -69,26 +62,36 @@ class Updater:
             )
             values = self.critic(ids_bT, sampled_bT)
             critic_loss = value_loss(values, values_old, returns, counted, self.ppo.value_clip, tokens)
-            _finite(critic_loss, "value loss").backward()
+            finite(critic_loss, "value loss").backward()
             with torch.set_grad_enabled(actor_learns):
                 new, entropies = token_logprobs(self.policy, ids_bT, sampled_bT, batch.temperature)
                 actor_loss = policy_loss(new, old, advantages, counted, self.ppo.clip, tokens)
             if actor_learns:
-                _finite(actor_loss, "policy loss").backward()
+                finite(actor_loss, "policy loss").backward()
             with torch.no_grad():
                 sums["value_loss"] += critic_loss.cpu()
                 sums["policy_loss"] += actor_loss.cpu()
                 sums["entropy"] += entropies[counted].sum().cpu() / tokens
-                sums["approx_kl"] += kl_k3(new, old)[counted].sum().cpu() / tokens
+                sums["approx_kl"] += kl_k3(old, new)[counted].sum().cpu() / tokens
                 sums["clipfrac"] += clip_count(new, old, counted, self.ppo.clip).cpu() / tokens
                 sums["logprob_gap"] += (new - old)[counted].abs().sum().cpu() / tokens
         return {name: value.item() for name, value in sums.items()}
 
-    def _step(self, parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer) -> float:
-        norm = _finite(torch.nn.utils.clip_grad_norm_(parameters, self.ppo.grad_clip), "gradient norm").item()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return norm
+    def _step(self, actor_learns: bool) -> dict[str, float]:
+        """Clip both gradients, and move weights only when both are finite."""
+        learners: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {"critic": (self.critic, self.critic_optimizer)}
+        if actor_learns:
+            learners["actor"] = (self.policy, self.actor_optimizer)
+        norms = {
+            f"{name}_grad_norm": finite(
+                nn.utils.clip_grad_norm_(module.parameters(), self.ppo.grad_clip), f"{name} gradient norm"
+            ).item()
+            for name, (module, _) in learners.items()
+        }
+        for _, optimizer in learners.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return norms
 
     def _schedule(self, step: int) -> None:
         """Warm-up and cosine; the actor's begin when it starts to learn."""
@@ -98,12 +101,3 @@ class Updater:
         set_learning_rate(self.actor_optimizer, ppo.actor_learning_rate * actor_share)
         critic_share = warmup_cosine(step, ppo.steps, ppo.warmup_share)
         set_learning_rate(self.critic_optimizer, ppo.critic_learning_rate * critic_share)
-
-
-def _finite(value: Tensor, name: str) -> Tensor:
-    if not torch.isfinite(value):
-        raise NonFiniteLossError(
-            f"{name} is {value.item()}: stopped before the optimizer. Lower the learning rates, or look for NaN in the "
-            "model's weights"
-        )
-    return value

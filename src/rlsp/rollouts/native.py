@@ -100,8 +100,8 @@ class NativeSampler:
         kinds = set(getattr(config, "layer_types", None) or ())
         if kinds - {"full_attention", "sliding_attention"}:
             raise InputError(f"the native sampler runs attention layers only, this model has {sorted(kinds)}")
-        window = getattr(config, "sliding_window", None)
-        if window and "sliding_attention" in kinds and slots > window:
+        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        if window and kinds != {"full_attention"} and slots > window:
             raise InputError(
                 f"a prompt and its response need {slots} tokens, the model's sliding window is {window}: "
                 "lower sampling.max_response_tokens"
@@ -167,7 +167,12 @@ class _Prefilled:
         logits_PV = logits_at(
             self.model, (lengths - 1).to(device), input_ids=ids_PT.to(device), past_key_values=cache, use_cache=True
         )
-        return _Prefill([(layer.keys, layer.values) for layer in cache.layers], logits_PV), places
+        return _Prefill([_keys_values(layer) for layer in cache.layers], logits_PV), places
+
+
+def _keys_values(layer: object) -> tuple[Tensor, Tensor]:
+    assert isinstance(layer, CacheLayerMixin) and layer.keys is not None and layer.values is not None
+    return layer.keys, layer.values
 
 
 class _Batch:
@@ -265,7 +270,10 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Ten
         cumulative_BV = logprobs_BV.exp().cumsum(-1)
         aims_B1 = uniforms_B.clamp(max=1 - 1e-6)[:, None] * cumulative_BV[:, -1:]
         tokens_B = torch.searchsorted(cumulative_BV, aims_B1, right=True).squeeze(1)
-    return tokens_B, logprobs_BV.gather(1, tokens_B[:, None]).squeeze(1)
+    drawn_B = logprobs_BV.gather(1, tokens_B.clamp(max=logprobs_BV.shape[1] - 1)[:, None]).squeeze(1)
+    if not torch.isfinite(drawn_B).all():
+        raise RuntimeError("the model's logits are NaN or infinite: look for NaN in its weights")
+    return tokens_B, drawn_B
 
 
 class _RowLayer(CacheLayerMixin):
@@ -281,6 +289,14 @@ class _RowLayer(CacheLayerMixin):
         self.values = value_states.new_zeros(rows, value_states.shape[1], slots, value_states.shape[3])
         self.is_initialized = True
 
+    def fill(self, rows: slice, keys: Tensor, values: Tensor) -> None:
+        """Write prompts, [rows, heads, T, dim], from slot 0 on."""
+        if not self.is_initialized:
+            self.lazy_initialization(keys, values)
+        own_keys, own_values = _keys_values(self)
+        own_keys[rows, :, : keys.shape[2]] = keys
+        own_values[rows, :, : values.shape[2]] = values
+
     def aim(self, positions_B: Tensor, width: int) -> None:
         """Where the next update writes: one slot a row."""
         self.rows_B = torch.arange(len(positions_B), device=positions_B.device)
@@ -289,11 +305,16 @@ class _RowLayer(CacheLayerMixin):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        assert self.keys is not None and self.values is not None
-        self.keys[self.rows_B, :, self.positions_B] = key_states[:, :, 0]
-        self.values[self.rows_B, :, self.positions_B] = value_states[:, :, 0]
+        keys, values = _keys_values(self)
+        keys[self.rows_B, :, self.positions_B] = key_states[:, :, 0]
+        values[self.rows_B, :, self.positions_B] = value_states[:, :, 0]
         live = len(self.rows_B)
-        return self.keys[:live, :, : self.width], self.values[:live, :, : self.width]
+        return keys[:live, :, : self.width], values[:live, :, : self.width]
+
+    def move(self, source: Tensor, target: Tensor, width: int) -> None:
+        """Copy rows onto rows, up to `width` slots."""
+        for tensor in _keys_values(self):
+            tensor[target, :, :width] = tensor[source, :, :width]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.width, 0
@@ -311,22 +332,20 @@ class _RowCache(Cache):
     def __init__(self, rows: int, slots: int) -> None:
         super().__init__(layers=[])
         self.shape = (rows, slots)
+        self.row_layers: list[_RowLayer] = []
 
     def fill(self, rows: slice, keys_values: list[tuple[Tensor, Tensor]], places: Tensor) -> None:
         """Copy prefilled prompts into rows: row i receives prompt places[i]."""
-        while len(self.layers) < len(keys_values):
-            self.layers.append(_RowLayer(*self.shape))
-        for layer, (keys, values) in zip(self.layers, keys_values, strict=True):
-            if not layer.is_initialized:
-                layer.lazy_initialization(keys, values)
-            layer.keys[rows, :, : keys.shape[2]] = keys[places]
-            layer.values[rows, :, : values.shape[2]] = values[places]
+        if not self.row_layers:
+            self.row_layers = [_RowLayer(*self.shape) for _ in keys_values]
+            self.layers = list(self.row_layers)
+        for layer, (keys, values) in zip(self.row_layers, keys_values, strict=True):
+            layer.fill(rows, keys[places], values[places])
 
     def aim(self, positions_B: Tensor, width: int) -> None:
-        for layer in self.layers:
+        for layer in self.row_layers:
             layer.aim(positions_B, width)
 
     def move(self, source: Tensor, target: Tensor, width: int) -> None:
-        for layer in self.layers:
-            layer.keys[target, :, :width] = layer.keys[source, :, :width]
-            layer.values[target, :, :width] = layer.values[source, :, :width]
+        for layer in self.row_layers:
+            layer.move(source, target, width)

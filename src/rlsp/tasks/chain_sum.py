@@ -28,10 +28,10 @@ Terms = tuple[tuple[str, int], ...]
 
 
 def problems(split: Split, count: int, seed: int, levels: Sequence[int]) -> list[Problem]:
-    return draw(_make, levels, split, count, seed)
+    return draw(make_problem, levels, split, count, seed)
 
 
-def _make(rng: Random, level: int) -> Problem:
+def make_problem(rng: Random, level: int) -> Problem:
     count, largest = LEVELS[level]
     return problem(random_terms(rng, count, largest), level)
 
@@ -93,12 +93,11 @@ def replay(problem: Problem, response: str) -> Replay:
     if not last.line.well_formed:
         return commit(attempts, "", Reason.UNPARSABLE)
     if not last.steps_true:
-        reason = Reason.FALSE_STEP
-    elif not _connected(last.line.steps):
-        reason = Reason.WRONG_NUMBERS
-    else:
-        reason = Reason.MATCH if last.solves else Reason.MISMATCH
-    return commit(attempts, str(last.line.steps[-1].result), reason)
+        return commit(attempts, "", Reason.FALSE_STEP)
+    result = str(last.line.steps[-1].result)
+    if not last.solves and (result == problem.answer or not _connected(last.line.steps)):
+        return commit(attempts, "", Reason.WRONG_NUMBERS)
+    return commit(attempts, result, Reason.MATCH if last.solves else Reason.MISMATCH)
 
 
 def _connected(steps: Sequence[Step]) -> bool:

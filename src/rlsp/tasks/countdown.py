@@ -30,7 +30,7 @@ from rlsp.types import Problem, Reason
 
 NAME = "countdown"
 MAX_VALUE = 100
-LEVELS = {1: (3, 12), 2: (3, 20), 3: (4, 10), 4: (4, 20)}
+LEVELS = {1: (3, 12), 2: (3, 20), 3: (4, 10)}
 """level: (how many numbers, the largest)"""
 
 TARGETS = range(5, 101)
@@ -40,10 +40,10 @@ Steps = tuple[Step, ...]
 
 
 def problems(split: Split, count: int, seed: int, levels: Sequence[int]) -> list[Problem]:
-    return draw(_make, levels, split, count, seed)
+    return draw(make_problem, levels, split, count, seed)
 
 
-def _make(rng: Random, level: int) -> Problem:
+def make_problem(rng: Random, level: int) -> Problem:
     count, largest = LEVELS[level]
     while True:
         numbers = tuple(sorted(rng.randint(1, largest) for _ in range(count)))
@@ -112,8 +112,8 @@ def replay(problem: Problem, response: str) -> Replay:
     elif derivation(last.line.steps, numbers) is None:
         reason = Reason.WRONG_NUMBERS
     else:
-        reason = Reason.MATCH if last.solves else Reason.MISMATCH
-    return commit(attempts, last.key, reason)
+        return commit(attempts, last.key, Reason.MATCH if last.solves else Reason.MISMATCH)
+    return commit(attempts, "", reason)
 
 
 def _judge(line: Line, numbers: tuple[int, ...], target: int) -> Attempt:
@@ -126,13 +126,17 @@ def _judge(line: Line, numbers: tuple[int, ...], target: int) -> Attempt:
 
 
 def judge_expression(problem: Problem, text: str) -> tuple[str, Reason]:
-    """Judge an answer given as one expression: (its canonical form, the reason)."""
+    """Judge an answer given as one expression, or an equation of it with its value: (its canonical form, the
+    reason). The form is "" unless the expression uses the numbers as the task wants."""
     numbers, target = read_question(problem.question)
     try:
-        expression = parse(text.split("=")[0])
-        value = evaluate(expression)
+        sides = [parse(side) for side in text.split("=")]
+        values = [evaluate(side) for side in sides]
     except ExpressionError:
         return "", Reason.UNPARSABLE
-    if numbers_in(expression) != sorted(numbers):
-        return canonical(expression), Reason.WRONG_NUMBERS
+    expression, value = max(zip(sides, values, strict=True), key=lambda side: len(numbers_in(side[0])))
+    if len(set(values)) > 1:
+        return "", Reason.FALSE_STEP
+    if numbers_in(expression) != sorted(numbers) or "/" in text or "÷" in text:
+        return "", Reason.WRONG_NUMBERS
     return canonical(expression), Reason.MATCH if value == target else Reason.MISMATCH

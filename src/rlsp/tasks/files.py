@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlsp.errors import InputError
+from rlsp.tasks.boxes import last_box
 from rlsp.types import Problem
 
 QUESTION_KEYS = ("question", "problem", "prompt")
@@ -16,14 +17,14 @@ TASK = "file"
 
 
 def read_problems(path: Path) -> list[Problem]:
-    """Every problem of the file, in order, repeated questions dropped. A reference in GSM8K's form (`… #### 42`) is
-    cut to its final answer.
+    """Every problem of the file, in order, repeated questions dropped. A reference that is a whole
+    solution is cut to its final answer: what follows `####` (GSM8K) or stands in the last box (MATH).
 
     Raises:
         InputError: no such file, or a line that is not such an object.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"task.path {path}: can't be read: {error}") from None
     problems: dict[str, Problem] = {}
@@ -44,14 +45,26 @@ def _problem(line: str, where: str, source: str) -> Problem:
     if not isinstance(values, dict):
         raise InputError(f"{where}: a JSON object is needed, got {line[:60]!r}")
     question = _text(values, QUESTION_KEYS, where)
-    answer = _text(values, ANSWER_KEYS, where).rsplit("####", 1)[-1].strip()
+    answer = _reference(_text(values, ANSWER_KEYS, where))
+    if not answer:
+        raise InputError(f"{where}: the reference answer is empty")
     level = values.get("level", 0)
     digest = hashlib.sha256(question.encode()).hexdigest()[:16]
-    return Problem(f"{source}/{digest}", TASK, question, answer, level if isinstance(level, int) else 0, source)
+    return Problem(f"{TASK}/{digest}", TASK, question, answer, level if isinstance(level, int) else 0, source)
+
+
+def _reference(text: str) -> str:
+    if "####" in text:
+        return text.rsplit("####", 1)[1].strip()
+    boxed = last_box(text)
+    return text.strip() if boxed is None else boxed
 
 
 def _text(values: dict[str, Any], keys: tuple[str, ...], where: str) -> str:
     for key in keys:
         if isinstance(values.get(key), str | int | float):
-            return str(values[key])
+            text = str(values[key])
+            if text.isascii() or text.encode(errors="ignore").decode() == text:
+                return text
+            raise InputError(f"{where}: {key} holds half of a surrogate pair, which is no text")
     raise InputError(f"{where}: none of the keys {', '.join(keys)} holds text; its keys are {', '.join(values)}")

@@ -19,9 +19,10 @@ from rlsp.tasks.expressions import Expression, Number, Operation, canonical
 from rlsp.types import Reason
 
 _NUMBER = r"(\d{1,6})"
-_STEP = re.compile(rf"{_NUMBER} ([+\-*]) {_NUMBER} = {_NUMBER}")
+_STEP = re.compile(rf"{_NUMBER} ([+\-*]) {_NUMBER} = {_NUMBER}", re.ASCII)
 _LINE = re.compile(
-    r"(?P<steps>[^;\n]*)(?:; back (?P<back>[^;\n]*))?(?:; is it (?P<value>\d{1,6})\? (?P<verdict>yes|no))?"
+    r"(?P<steps>[^;\n]*)(?:; back (?P<back>[^;\n]*))?(?:; is it (?P<value>\d{1,6})\? (?P<verdict>yes|no))?",
+    re.ASCII,
 )
 
 

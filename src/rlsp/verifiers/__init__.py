@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from rlsp.errors import InputError
 from rlsp.types import Problem, Verdict
 from rlsp.verifiers import countdown, final_answer, steps
 
 
 def verify(problem: Problem, response: str) -> Verdict:
-    """`Ver(q, o)`: the verdict of the problem's own task."""
+    """`Ver(q, o)`: the verdict of the problem's own task. Raises InputError when no verifier knows it."""
+    if problem.task not in _VERIFIERS:
+        raise InputError(
+            f"problem {problem.id!r}: no verifier for task {problem.task!r}; known: {', '.join(_VERIFIERS)}"
+        )
     return _VERIFIERS[problem.task](problem, response)
 
 

@@ -9,11 +9,18 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from rlsp.tasks.boxes import last_box
 from rlsp.types import Problem, Reason, Verdict
 
+MAX_CHARACTERS = 20_000
+"""Only the end of a longer response is searched for its answer."""
+
 _MARKER = re.compile(r"(?:####|\banswer is:?|\banswer:)[ \t]*([^\n]{0,200})", re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?\d{1,30}(?:,\d{3})*(?:\.\d{1,30})?(?:/[1-9]\d{0,29})?")
-_DECORATION = re.compile(r"\\[,;!()\[\]]|\\left|\\right|\\text\{([^}]*)\}|[$\s*`]")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,30}(?:,\d{3})*(?:\.\d{1,30})?|\.\d{1,30})(?:/[1-9]\d{0,29})?", re.ASCII)
+_FRACTION = re.compile(r"\\[dt]?frac\{(-?\d{1,30})\}\{(\d{1,30})\}", re.ASCII)
+_TEXT = re.compile(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}")
+_SPACING = re.compile(r"\\[,;!:() \[\]]|\\left|\\right|[$`~]")
+_LOOSE_SPACE = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 
 
 def verify(problem: Problem, response: str) -> Verdict:
@@ -27,29 +34,19 @@ def verify(problem: Problem, response: str) -> Verdict:
 
 def extract(response: str) -> str:
     """The marked answer as written, or ""."""
-    if (boxed := _last_box(response)) is not None:
+    end = response[-MAX_CHARACTERS:]
+    if (boxed := last_box(end)) is not None:
         return boxed
-    marked = _MARKER.findall(response)
+    marked = _MARKER.findall(end)
     return marked[-1].strip() if marked else ""
 
 
 def normalise(answer: str) -> str:
-    """Equal strings for equal answers: numbers as exact fractions, other text without decoration."""
-    text = _DECORATION.sub(lambda match: match[1] or "", answer).rstrip(".")
+    """Equal strings for equal answers: numbers as exact fractions, other text without decoration. A space between two
+    digits stays: `3 1/2` is not 31/2."""
+    text = _SPACING.sub("", _TEXT.sub(r"\1", answer)).replace("−", "-").strip().strip("*").rstrip(".")
+    text = _LOOSE_SPACE.sub("", _FRACTION.sub(r"\1/\2", text))
     if _NUMBER.fullmatch(text):
         numerator, _, denominator = text.replace(",", "").partition("/")
         return str(Fraction(numerator) / Fraction(denominator or 1))
     return text.casefold()
-
-
-def _last_box(response: str) -> str | None:
-    """The content of the last `\\boxed{…}` whose braces match, or None."""
-    start = response.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for position in range(start + len("\\boxed"), len(response)):
-        depth += {"{": 1, "}": -1}.get(response[position], 0)
-        if depth == 0:
-            return response[start + len("\\boxed{") : position].strip()
-    return None
