@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from dataclasses import fields, replace
 from itertools import pairwise
 
@@ -164,5 +163,6 @@ def test_exploration_is_handed_the_question_alone() -> None:
     assert [each.total for each in scores] == pytest.approx([0.85, 0.05])
 
 
-def test_empty_rollout_is_scored_or_refused_by_name() -> None:
-    assert math.isfinite(LengthReward(c=5).explore("q", rollout(0)).value)
+def test_empty_rollout_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one sampled token"):
+        rollout(0)

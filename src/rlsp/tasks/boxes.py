@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|[{}]")
 
 
 def last_box(text: str) -> str | None:
-    """The content of the last box whose braces match, or None."""
-    for match in reversed(list(_BOX.finditer(text))):
-        depth = 1
-        for position in range(match.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[match.end() : position].strip()
-    return None
+    """The content of the last box whose braces match, or None. Linear in the text's length."""
+    opened: list[int | None] = []
+    start = end = -1
+    for brace in _BRACE.finditer(text):
+        if brace[0] != "}":
+            opened.append(brace.end() if len(brace[0]) > 1 else None)
+        elif opened and (inside := opened.pop()) is not None and inside > start:
+            start, end = inside, brace.start()
+    return None if start < 0 else text[start:end].strip()
