@@ -61,7 +61,7 @@ def test_summary_by_hand() -> None:
     assert (summary.accuracy, summary.mean_tokens, summary.truncated) == (0.5, 25, 0.5)
     assert summary.interval == wilson(2, 4)
     assert summary.behaviours == {}
-    assert list(summary.by_level) == ["1", "3"]
+    assert list(summary.by_level) == [1, 3]
     easy, hard = summary.by_level.values()
     assert (easy.problems, easy.accuracy, easy.mean_tokens, easy.interval) == (2, 0.5, 20, wilson(1, 2))
     assert (hard.problems, hard.accuracy, hard.mean_tokens) == (2, 0.5, 30)
@@ -158,8 +158,8 @@ def test_only_the_samples_paid_for_are_described() -> None:
 
 def test_votes_are_told_by_level() -> None:
     summary = vote([[WRONG, WRONG], [RIGHT, RIGHT]], budget=40, levels=[1, 2])
-    assert {level: each.accuracy for level, each in summary.by_level.items()} == {"1": 0, "2": 1}
-    assert summary.by_level["2"].mean_tokens == 20
+    assert {level: each.accuracy for level, each in summary.by_level.items()} == {1: 0, 2: 1}
+    assert summary.by_level[2].mean_tokens == 20
 
 
 @pytest.mark.parametrize("budget", [61, 10_000])

@@ -20,7 +20,7 @@ from rlsp.behaviours.grounded import rates
 from rlsp.config import Recipe
 from rlsp.errors import InputError
 from rlsp.report import build
-from rlsp.report.evaluations import BASE, Evaluation, difference
+from rlsp.report.evaluations import BASE, Summary, difference
 from rlsp.report.examples import QUOTAS, choose
 from rlsp.report.page import recipe_toml
 from rlsp.report.traces import MEANINGS, mark, visible
@@ -275,7 +275,7 @@ def test_examples_are_bounded_and_prefer_gains(tmp_path: Path) -> None:
     write_records(run.path("problems", "test.jsonl"), problems)
     before = add_evaluation(run, "base", problems, [RIGHT if i % 3 == 0 else WRONG for i in range(60)])
     after = add_evaluation(run, "rlsp", problems, [RIGHT if i % 4 else WRONG for i in range(60)])
-    evaluations = [Evaluation(**{**each, "by_level": {}}) for each in (before, after)]
+    evaluations = [Summary(**{**each, "by_level": {}}) for each in (before, after)]
     examples = choose(run, evaluations)
     assert examples is not None
     changes = [example.change for example in examples.examples]
@@ -329,12 +329,12 @@ def test_no_run_directory_is_an_error(tmp_path: Path) -> None:
         build(Run(tmp_path))
 
 
-def evaluation(name: str, solved: int, problems: int) -> Evaluation:
+def evaluation(name: str, solved: int, problems: int) -> Summary:
     """With the Wilson interval, written as the roots of (p − π)² = z²π(1 − π)/n."""
     p, squared = solved / problems, 1.959964**2 / problems
     root = sqrt((2 * p + squared) ** 2 - 4 * (1 + squared) * p**2)
     low, high = ((2 * p + squared + sign * root) / (2 * (1 + squared)) for sign in (-1, 1))
-    return Evaluation(name, name, problems, p, (low, high), 10.0, 0.0)
+    return Summary(name, name, problems, p, (low, high), 10.0, 0.0, None, {}, {})
 
 
 def test_difference_by_hand() -> None:

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from rlsp.errors import InputError
+
+logging.disable_progress_bar()  # rlsp shows its own
 
 CHUNK_ELEMENTS = 2**25
 """Logits held at once by the log-prob step: 128 MiB in fp32, whatever the vocabulary."""

@@ -23,9 +23,8 @@ def print_results(title: str, summaries: Iterable[Mapping[str, Any]]) -> None:
     for row in rows:
         behaviours = row["behaviours"]
         low, high = row["interval"]
-        votes = f" of {row['votes']:.1f}" if row["votes"] else ""
         table.add_row(
-            row["label"] + votes,
+            row["label"],
             f"{100 * row['accuracy']:.1f} %",
             f"{100 * low:.1f} – {100 * high:.1f}",
             f"{row['mean_tokens']:.1f}",

@@ -32,7 +32,7 @@ class Summary:
     truncated: float
     votes: float | None
     behaviours: dict[str, float]
-    by_level: dict[str, LevelSummary]
+    by_level: dict[int, LevelSummary]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def summarise(
         _Answered(problem, score.verdict.correct, rollout.length)
         for problem, rollout, score in zip(problems, rollouts, scores, strict=True)
     ]
-    return _summary(name, label, answered, rollouts, votes=None)
+    return _summary(name, label, answered, rollouts, None)
 
 
 def self_consistency(
@@ -92,7 +92,8 @@ def self_consistency(
         correct = winner is not None and scores[indices[winner]].verdict.correct
         answered.append(_Answered(problem, correct, sum(rollouts[index].length for index in indices)))
     used = [rollouts[index] for indices in kept for index in indices]
-    return _summary(name, label, answered, used, votes=len(used) / len(problems))
+    votes = len(used) / len(problems)
+    return _summary(name, f"{label} of {votes:.1f}", answered, used, votes)
 
 
 def _summary(
@@ -110,7 +111,7 @@ def _summary(
         truncated=sum(rollout.truncated for rollout in rollouts) / len(rollouts),
         votes=votes,
         behaviours=rates([each.problem for each in answered], rollouts),
-        by_level={str(level): _level([each for each in answered if each.problem.level == level]) for level in levels},
+        by_level={level: _level([each for each in answered if each.problem.level == level]) for level in levels},
     )
 
 

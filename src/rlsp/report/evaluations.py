@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import sqrt
 
+from rlsp.evaluation.evaluate import Summary
+from rlsp.evaluation.statistics import Interval
 from rlsp.runs import Run, read_records
 from rlsp.types import Score, from_json
 
 BASE = "base"
 ORDER = (BASE, "self-consistency", "sft", "rlsp")
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class LevelResult:
-    """One level of an evaluation. `mean_tokens`: tokens generated a problem."""
-
-    problems: int
-    accuracy: float
-    interval: Interval
-    mean_tokens: float
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """`evaluation/NAME.json`. `interval`: 95 % for `accuracy`. `mean_tokens`: tokens generated a problem, all votes
-    together. `truncated`: share of responses. `behaviours`: mean counts a response, empty for a task that can't be
-    replayed."""
-
-    name: str
-    label: str
-    problems: int
-    accuracy: float
-    interval: Interval
-    mean_tokens: float
-    truncated: float
-    votes: int | None = None
-    behaviours: dict[str, float] = field(default_factory=dict)
-    by_level: dict[int, LevelResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +29,10 @@ class Difference:
         return self.interval[0] > 0 or self.interval[1] < 0
 
 
-def read_evaluations(run: Run) -> list[Evaluation]:
+def read_evaluations(run: Run) -> list[Summary]:
     """Base, self-consistency, SFT, RLSP, then the others in the order in which they were made."""
     found = [
-        from_json(Evaluation, summary, where=str(run.path("evaluation", f"{name}.json")))
+        from_json(Summary, summary, where=str(run.path("evaluation", f"{name}.json")))
         for name, summary in run.evaluations().items()
     ]
     return sorted(found, key=lambda each: ORDER.index(each.name) if each.name in ORDER else len(ORDER))
@@ -72,14 +44,14 @@ def read_scores(run: Run, name: str) -> list[Score]:
     return list(read_records(path, Score)) if path.is_file() else []
 
 
-def compare(run: Run, base: Evaluation, other: Evaluation) -> Difference:
+def compare(run: Run, base: Summary, other: Summary) -> Difference:
     """Paired when both evaluations hold one score for each of the same problems, else as if independent."""
     before, after = _verdicts(run, base), _verdicts(run, other)
     paired = bool(before) and before.keys() == after.keys()
     return difference(base, other, _correlation(before, after) if paired else 0.0, paired)
 
 
-def difference(base: Evaluation, other: Evaluation, correlation: float, paired: bool) -> Difference:
+def difference(base: Summary, other: Summary, correlation: float, paired: bool) -> Difference:
     """Newcombe's square-and-add interval (Statistics in Medicine 17, 1998, method 10) from the intervals of the two
     accuracies and the correlation φ of their outcomes."""
     value = other.accuracy - base.accuracy
@@ -90,7 +62,7 @@ def difference(base: Evaluation, other: Evaluation, correlation: float, paired: 
     return Difference(value, (max(-1.0, low), min(1.0, high)), paired)
 
 
-def _verdicts(run: Run, evaluation: Evaluation) -> dict[str, bool]:
+def _verdicts(run: Run, evaluation: Summary) -> dict[str, bool]:
     """Whether each problem was solved; empty unless there is exactly one score a problem."""
     scores = read_scores(run, evaluation.name)
     verdicts = {score.problem_id: score.verdict.correct for score in scores}

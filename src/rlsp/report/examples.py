@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from rlsp.report.evaluations import Evaluation, read_scores
+from rlsp.report.evaluations import Summary, read_scores
 from rlsp.report.traces import MarkedLine, mark, visible
 from rlsp.runs import Run, read_records
 from rlsp.types import Problem, Rollout, Verdict
@@ -52,12 +52,12 @@ class Examples:
 class Stage:
     """The first sample of each problem."""
 
-    evaluation: Evaluation
+    evaluation: Summary
     rollouts: dict[str, Rollout]
     verdicts: dict[str, Verdict]
 
 
-def choose(run: Run, evaluations: Sequence[Evaluation]) -> Examples | None:
+def choose(run: Run, evaluations: Sequence[Summary]) -> Examples | None:
     """None when the run holds no responses with their problems."""
     path = run.path("problems", "test.jsonl")
     stages = [stage for each in evaluations if each.name in STAGES and (stage := _read(run, each))]
@@ -82,7 +82,7 @@ def choose(run: Run, evaluations: Sequence[Evaluation]) -> Examples | None:
     return Examples(_choice(stages, Counter(outcomes.values())), examples, replayed)
 
 
-def _read(run: Run, evaluation: Evaluation) -> Stage | None:
+def _read(run: Run, evaluation: Summary) -> Stage | None:
     path = run.path("evaluation", f"{evaluation.name}.rollouts.jsonl.zst")
     scores = read_scores(run, evaluation.name)
     if not path.is_file() or not scores:

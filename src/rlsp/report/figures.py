@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from rlsp.report.evaluations import Evaluation
+from rlsp.report.evaluations import Summary
 
 GREY, PURPLE, ORANGE, BLUE, GREEN, RED = "#7f8791", "#9168d2", "#cb7017", "#2a84d2", "#2b9565", "#d9534f"
 HEIGHT = 240
@@ -117,7 +117,7 @@ def lines(
     return _chart(identity, title, caption, "; ".join(_trend(each, window, percent) for each in series), keys, figure)
 
 
-def accuracy_by_stage(evaluations: Sequence[Evaluation]) -> Chart:
+def accuracy_by_stage(evaluations: Sequence[Summary]) -> Chart:
     """One row an evaluation: accuracy with its interval, the base as a dotted line across."""
     figure = _figure(70 + 38 * len(evaluations))
     look = styles([each.name for each in evaluations])
@@ -133,7 +133,7 @@ def accuracy_by_stage(evaluations: Sequence[Evaluation]) -> Chart:
     return _chart("accuracy-by-stage", "Accuracy by stage", caption, described, [], figure)
 
 
-def by_level(evaluations: Sequence[Evaluation], tokens: bool) -> Chart:
+def by_level(evaluations: Sequence[Summary], tokens: bool) -> Chart:
     """Accuracy with intervals, or tokens a problem, level by level, the evaluations side by side."""
     figure = _figure(280)
     look = styles([each.name for each in evaluations])

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from rlsp.config import Recipe
 from rlsp.report import wording
-from rlsp.report.evaluations import BASE, Difference, Evaluation, compare, read_evaluations
+from rlsp.report.evaluations import BASE, Difference, Summary, compare, read_evaluations
 from rlsp.report.examples import choose
 from rlsp.report.figures import accuracy_by_stage, by_level, styles
 from rlsp.report.traces import MEANINGS
@@ -54,7 +54,7 @@ BEHAVIOURS = {
 class Row:
     """One evaluation in the table. `difference` is None for the base, and without one."""
 
-    evaluation: Evaluation
+    evaluation: Summary
     difference: Difference | None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlsp.report.evaluations import Difference, Evaluation, Interval
+from rlsp.report.evaluations import Difference, Interval, Summary
 
 NONE = "–"
 
@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
     return f"{minutes / 60:.1f} h" if minutes >= 100 else f"{minutes:.1f} min" if minutes >= 1 else f"{seconds:.0f} s"
 
 
-def headline(base: Evaluation | None, last: Evaluation | None, change: Difference | None) -> str:
+def headline(base: Summary | None, last: Summary | None, change: Difference | None) -> str:
     """One sentence for a reader who reads no further."""
     if last is None:
         return "This run has no evaluation yet."
@@ -62,5 +62,5 @@ def headline(base: Evaluation | None, last: Evaluation | None, change: Differenc
     return sentence + "."
 
 
-def _shift(base: Evaluation, last: Evaluation, behaviour: str) -> str:
+def _shift(base: Summary, last: Summary, behaviour: str) -> str:
     return f"{count(last.behaviours.get(behaviour))} {behaviour} (before: {count(base.behaviours.get(behaviour))})"
