@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint bench bench-nano base smollm2 picture
+.PHONY: quickstart test lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
@@ -17,8 +17,11 @@ lint: .venv/installed
 
 bench: bench-nano
 
-bench-nano: .venv/installed  ## the results table of the README: 5 seeds, about an hour on two cores
+bench-nano: .venv/installed  ## 5 seeds of the nano recipe, more than an hour on two cores
 	$(BIN)/python benchmarks/nano.py
+
+picture:  ## docs/report.png from the quickstart (needs chromium)
+	bash benchmarks/picture.sh
 
 base: .venv/installed  ## remake the nano base model that ships with the package
 	$(BIN)/rlsp pretrain nano-base --out src/rlsp/assets/nano-base

@@ -8,6 +8,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from rlsp.nano.tokenizer import build_tokenizer
 
+torch.set_num_threads(1)  # two threads on busy cores are many times slower than one, at these sizes
+
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:

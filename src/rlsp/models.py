@@ -128,7 +128,14 @@ def _states_and_head(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, 
     """States [B, T, H] and the module that turns them into logits. Models whose logits are more than their head's
     output (soft-capping, scaling) go through their whole forward pass instead."""
     config = model.config.get_text_config()
-    transforms = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+    transforms = (
+        "final_logit_softcapping",
+        "logit_scale",
+        "logits_scaling",
+        "lm_head_multiplier",
+        "logits_soft_cap",
+        "logits_mup_width_multiplier",
+    )
     if any(getattr(config, name, None) not in (None, 1.0) for name in transforms):
         return model(**inputs).logits, nn.Identity()
     return trunk_of(model)(**inputs).last_hidden_state, model.get_output_embeddings()

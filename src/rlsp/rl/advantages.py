@@ -40,6 +40,8 @@ def gae(rewards_BR: Tensor, values_BR: Tensor, mask_BR: Tensor, gamma: float, la
 
 def whiten(values_BR: Tensor, mask_BR: Tensor, epsilon: float = 1e-8) -> Tensor:
     """Shift and scale the masked entries to mean 0 and variance 1 over the whole batch; 0 in the padding."""
+    if not mask_BR.any():
+        return torch.zeros_like(values_BR)
     inside_N = values_BR[mask_BR]
     variance = inside_N.var(unbiased=False)
     return torch.where(mask_BR, (values_BR - inside_N.mean()) * torch.rsqrt(variance + epsilon), 0.0)

@@ -31,7 +31,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """A batch with everything that the update needs. `old_logprobs_BR` and `reference_logprobs_BR` are of the sampled
+    """A batch with everything that the update needs. `reference_logprobs_BR` are of the sampled
     tokens, at the sampling temperature; `values_BR` and `returns_BR` train the critic; `advantages_BR` are whitened."""
 
     batch: Batch
@@ -75,7 +75,7 @@ def microbatches(batch: Batch, rows: Tensor, max_tokens: int) -> Iterator[tuple[
         (rows of the piece, their ids, their sampled mask), the tensors cut to the piece's longest sequence.
     """
     ends = (batch.sampled_BT * torch.arange(1, batch.ids_BT.shape[1] + 1, device=batch.ids_BT.device)).amax(1)
-    ordered = rows[ends[rows].argsort(descending=True)]
+    ordered = rows[ends[rows].argsort(descending=True).to(rows.device)]
     start = 0
     while start < len(ordered):
         width = int(ends[ordered[start]])

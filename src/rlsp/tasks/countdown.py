@@ -30,7 +30,7 @@ from rlsp.types import Problem, Reason
 
 NAME = "countdown"
 MAX_VALUE = 100
-LEVELS = {1: (3, 12), 2: (3, 20), 3: (4, 10)}
+LEVELS = {1: (3, 15), 2: (3, 20), 3: (4, 10)}
 """level: (how many numbers, the largest)"""
 
 TARGETS = range(5, 101)
