@@ -9,21 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.shrunk import SHRUNK
+
 SHRINK = [
-    argument
-    for setting in (
-        "task.levels=[1]",
-        "demonstrations.count=16",
-        "sampling.max_response_tokens=40",
-        "sampling.cache_tokens=8192",
-        "ppo.steps=2",
-        "ppo.critic_warmup_steps=1",
-        "ppo.prompts_per_step=4",
-        "ppo.samples_per_prompt=2",
-        "ppo.minibatch_rollouts=4",
-        "evaluation.problems=6",
-    )
-    for argument in ("--set", setting)
+    argument for setting in ("task.levels=[1]", "demonstrations.count=16", *SHRUNK) for argument in ("--set", setting)
 ]
 
 

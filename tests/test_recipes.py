@@ -14,27 +14,17 @@ from rlsp.engines import native
 from rlsp.engines.progress import Silent
 from rlsp.models import load_tokenizer
 from rlsp.nano import pretrain, skills
+from tests.shrunk import SHRUNK
 
 ALL = sorted(REPOSITORY_RECIPES.glob("*.toml"))
 PRETRAINING = [path for path in ALL if "corpus" in tomllib.loads(path.read_text())]
 RUNS = [path for path in ALL if path not in PRETRAINING]
-SHRUNK = [
-    "model.path=nano",
-    "sampling.max_response_tokens=40",
-    "sampling.cache_tokens=8192",
-    "ppo.steps=2",
-    "ppo.critic_warmup_steps=1",
-    "ppo.prompts_per_step=4",
-    "ppo.samples_per_prompt=2",
-    "ppo.minibatch_rollouts=4",
-    "evaluation.problems=6",
-]
 
 
 def small(path: Path, folder: Path) -> Recipe:
     """The recipe, shrunk; a recipe for your own file gets one."""
     values = tomllib.loads(path.read_text())
-    overrides = list(SHRUNK)
+    overrides = [*SHRUNK, "model.path=nano"]
     if "demonstrations" in values:
         overrides.append("demonstrations.count=24")
     if values["task"]["name"] == "file":
