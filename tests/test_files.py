@@ -54,10 +54,16 @@ def test_reference_is_cut_to_its_final_answer(tmp_path: Path, reference: Any, an
 
 
 def test_repeated_questions_are_dropped_and_order_kept(tmp_path: Path) -> None:
-    rows = [{"question": question, "answer": str(number)} for number, question in enumerate("bacab")]
+    rows = [{"question": question, "answer": str(ord(question))} for question in "bacab"]
     problems = read_problems(write(tmp_path / "mine.jsonl", *rows))
-    assert [(problem.question, problem.answer) for problem in problems] == [("b", "0"), ("a", "1"), ("c", "2")]
+    assert [(problem.question, problem.answer) for problem in problems] == [("b", "98"), ("a", "97"), ("c", "99")]
     assert len({problem.id for problem in problems}) == 3
+
+
+def test_a_question_with_two_answers_is_refused(tmp_path: Path) -> None:
+    rows = [{"question": "q", "answer": "1"}, {"question": "p", "answer": "1"}, {"question": "q", "answer": "2"}]
+    with pytest.raises(InputError, match=r"mine\.jsonl:3: the same question has another answer before: '1', here '2'"):
+        read_problems(write(tmp_path / "mine.jsonl", *rows))
 
 
 def test_ids_are_stable_and_blank_lines_do_not_count(tmp_path: Path) -> None:
@@ -124,7 +130,7 @@ def test_count_and_limit_cut_a_file(hundred: Path) -> None:
     train = drawn(hundred, Split.TRAIN)
     assert drawn(hundred, Split.TRAIN, count=5) == train[:5]
     first_ten = [problem for problem in read_problems(hundred)[:10] if split_of(problem.id) is Split.TRAIN]
-    assert drawn(hundred, Split.TRAIN, limit=10) == [problem.question for problem in first_ten]
+    assert set(drawn(hundred, Split.TRAIN, limit=10)) == {problem.question for problem in first_ten}
 
 
 def test_empty_split_asks_for_more_problems(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ LAYERS = (
     ("errors",),
     ("types",),
     ("config",),
+    ("checkpoints",),
     ("tasks", "runs", "models", "optim"),
     ("demonstrations", "verifiers", "exploration", "behaviours", "rollouts", "sft"),
     ("prompts",),

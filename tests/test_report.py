@@ -100,6 +100,8 @@ def add_metrics(run: Run, steps: int) -> None:
             "accuracy": 0.1 * step,
             "exploration": -0.5,
             "reward": 0.08 * step - 0.1,
+            "reward_correctness": 0.08 * step,
+            "reward_exploration": -0.1,
             "length": 20.0,
         }
         values |= {"kl": 0.01, "behaviour/checks": 1.5, "tokens": 80, "seconds_sampling": 1.0}
@@ -264,7 +266,7 @@ def test_hidden_characters_become_visible() -> None:
 def test_examples_show_failures_too(run: Run) -> None:
     html, _ = built(run)
     assert html.count('<article class="example"') == 4
-    assert "2 went from wrong to right, 1 from right to wrong, 0 stayed wrong and" not in html
+    assert "3 went from wrong to right, 1 from right to wrong, 0 stayed wrong" in html
     for change in ("wrong → right", "right → wrong"):
         assert change in html
 
@@ -314,7 +316,9 @@ def test_base_alone_and_unpaired_votes(tmp_path: Path) -> None:
 
 
 def test_a_task_that_cannot_be_replayed(tmp_path: Path) -> None:
-    run = create(tmp_path / "file", minimal_recipe(task={"name": "file", "path": "problems.jsonl"}))
+    source = tmp_path / "problems.jsonl"
+    source.touch()
+    run = create(tmp_path / "file", minimal_recipe(task={"name": "file", "path": str(source)}))
     problems = [Problem(f"p{i}", "file", "What is <b>2 + 2</b>?", "4") for i in range(3)]
     write_records(run.path("problems", "test.jsonl"), problems)
     add_evaluation(run, "base", problems, [HOSTILE, "", "word " * 400], behaviours={}, by_level={})

@@ -12,7 +12,7 @@ from rlsp.config import Recipe, RewardRecipe, load
 from rlsp.exploration import Explorer, explorer_for
 from rlsp.exploration.length import LengthReward
 from rlsp.exploration.none import NoReward
-from rlsp.reward import combine, score
+from rlsp.reward import combine, parts, score
 from rlsp.tasks import chain_sum, countdown
 from rlsp.types import Exploration, Finish, Problem, Reason, Rollout, Verdict
 
@@ -86,6 +86,7 @@ def test_equation_1_by_hand(alpha: float, correct: bool, exploration: float, tot
     given = Exploration(exploration, {"length": exploration})
     result = combine(rollout(10), verdict(correct), given, RewardRecipe(alpha=alpha))
     assert result.total == pytest.approx(total, abs=1e-12)
+    assert parts(verdict(correct), given, alpha) == (alpha * correct, (1 - alpha) * exploration)
     assert (result.alpha, result.verdict, result.exploration) == (alpha, verdict(correct), given)
     assert (result.problem_id, result.sample) == (PROBLEM.id, 2)
 

@@ -11,12 +11,13 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from rlsp import sft
+from rlsp.config import SftRecipe
 from rlsp.demonstrations.search import unroll
 from rlsp.errors import InputError
 from rlsp.prompts import encode_prompt, encode_response
 from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
-from rlsp.sft import Example, SftSettings, collate, length_bucketed
+from rlsp.sft import Example, collate, length_bucketed
 from rlsp.tasks import countdown
 from rlsp.tasks.splits import Split
 from rlsp.types import Finish
@@ -63,7 +64,7 @@ def test_the_loss_is_the_mean_over_response_tokens(tiny_model: LlamaForCausalLM)
     norm = torch.cat([parameter.grad.flatten() for parameter in tiny_model.parameters() if parameter.grad is not None])
     tiny_model.zero_grad(set_to_none=True)
     logged: list[dict[str, float]] = []
-    settings = SftSettings(epochs=1, learning_rate=1e-9, batch_tokens=10_000)
+    settings = SftRecipe(epochs=1, learning_rate=1e-9, batch_tokens=10_000)
     sft.train(tiny_model, examples, settings, seed=0, on_step=logged.append)
     assert len(logged) == 1
     assert logged[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
@@ -86,7 +87,7 @@ def test_answers_and_stopping_are_learnt(
     responses = {question: encode_response(tokenizer, answer) for question, answer in answers.items()}
     examples = [Example(encoded[question] + responses[question], len(encoded[question])) for question in answers]
     logged: list[dict[str, float]] = []
-    settings = SftSettings(epochs=120, learning_rate=1e-2, batch_tokens=512, optimizer=optimizer)
+    settings = SftRecipe(epochs=120, learning_rate=1e-2, batch_tokens=512, optimizer=optimizer)
     sft.train(tiny_model, examples, settings, seed=0, on_step=logged.append)
     assert logged[-1]["loss"] < 0.05 < logged[0]["loss"]
     prompts = [Prompt(question, encoded[question]) for question in answers]
@@ -120,7 +121,7 @@ def test_training_sees_every_example_once_an_epoch(
         return collate(batch, device)
 
     monkeypatch.setattr(sft, "collate", spy)
-    settings = SftSettings(epochs=3, learning_rate=1e-3, batch_tokens=128)
+    settings = SftRecipe(epochs=3, learning_rate=1e-3, batch_tokens=128)
     sft.train(tiny_model, examples, settings, seed=0, on_step=logged.append)
     flat = [example for batch in seen for example in batch]
     assert [Counter(flat[start : start + 40]) for start in (0, 40, 80)] == [Counter(examples)] * 3
@@ -154,7 +155,7 @@ def test_the_same_seed_trains_the_same_model(tiny_model: LlamaForCausalLM) -> No
     results = []
     for seed in (0, 0, 1):
         tiny_model.load_state_dict(start)
-        settings = SftSettings(epochs=2, learning_rate=1e-3, batch_tokens=128, weight_decay=0.1)
+        settings = SftRecipe(epochs=2, learning_rate=1e-3, batch_tokens=128, weight_decay=0.1)
         sft.train(tiny_model, random_examples(30, 0), settings, seed=seed, on_step=ignore)
         results.append(torch.cat([parameter.detach().flatten() for parameter in tiny_model.parameters()]))
     assert torch.equal(results[0], results[1])
@@ -170,13 +171,13 @@ def test_the_same_seed_trains_the_same_model(tiny_model: LlamaForCausalLM) -> No
     ],
 )
 def test_examples_that_cannot_be_learnt(tiny_model: LlamaForCausalLM, examples: list[Example], message: str) -> None:
-    settings = SftSettings(epochs=1, learning_rate=1e-3, batch_tokens=32)
+    settings = SftRecipe(epochs=1, learning_rate=1e-3, batch_tokens=32)
     with pytest.raises(InputError, match=message):
         sft.train(tiny_model, examples, settings, seed=0, on_step=ignore)
 
 
 def test_an_example_without_a_predictable_token_is_refused(tiny_model: LlamaForCausalLM) -> None:
-    settings = SftSettings(epochs=1, learning_rate=1e-3, batch_tokens=32)
+    settings = SftRecipe(epochs=1, learning_rate=1e-3, batch_tokens=32)
     with pytest.raises(InputError, match="no response"):
         sft.train(tiny_model, [Example((5,), 0)], settings, seed=0, on_step=ignore)
 
@@ -184,7 +185,7 @@ def test_an_example_without_a_predictable_token_is_refused(tiny_model: LlamaForC
 def test_a_loss_that_is_not_finite_stops_before_the_weights(tiny_model: LlamaForCausalLM) -> None:
     tiny_model.model.norm.weight.data[0] = float("nan")
     before = tiny_model.model.embed_tokens.weight.detach().clone()
-    settings = SftSettings(epochs=1, learning_rate=1e-3, batch_tokens=32)
+    settings = SftRecipe(epochs=1, learning_rate=1e-3, batch_tokens=32)
     with pytest.raises(RuntimeError, match="nan"):
         sft.train(tiny_model, [Example((5, 6, 7), 1)], settings, seed=0, on_step=ignore)
     assert torch.equal(before, tiny_model.model.embed_tokens.weight)

@@ -92,6 +92,7 @@ def test_special_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
 def test_saved_and_loaded(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    (tmp_path / "model.safetensors").touch()
     loaded = load_tokenizer(str(tmp_path))
     assert loaded.get_vocab() == build_tokenizer().get_vocab()
     assert (loaded.eos_token_id, loaded.pad_token_id) == (tokenizer.eos_token_id, tokenizer.pad_token_id)

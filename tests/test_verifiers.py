@@ -99,7 +99,8 @@ def test_chain_sum_is_judged_by_its_steps() -> None:
         ("The answers are 3", ""),
         (r"\boxed{}", ""),
         (r"\boxed{5", ""),
-        ("Answer:\n5", ""),
+        ("Answer:\n5", "5"),
+        ("Answer:\n\n5", ""),
         ("", ""),
     ],
 )
@@ -127,6 +128,13 @@ def test_extraction(response: str, extracted: str) -> None:
         (r"\text{Monday}", "monday"),
         (r"\left(3, \frac{1}{2}\right)", r"(3,\frac{1}{2})"),
         ("x + 1", "x+1"),
+        (r"3\frac{1}{2}", "3.5"),
+        ("3 1/2", "7/2"),
+        (r"-3\tfrac{1}{2}", "-3.5"),
+        ("72", r"\$72"),
+        ("50", r"50\%"),
+        ("50", "50%"),
+        ("1234", "1{,}234"),
     ],
 )
 def test_equal_answers(one: str, other: str) -> None:
@@ -144,6 +152,9 @@ def test_equal_answers(one: str, other: str) -> None:
         ("0.5", "0.50001"),
         ("1/3", "0.3333333333"),
         ("12", "1,2"),
+        ("1234", "1, 234"),
+        ("5100", "5, 100"),
+        ("31/2", r"3\frac{1}{2}"),
         ("1/2", "2/1"),
         ("(1, 2)", "[1, 2]"),
         ("(1, 2)", "(2, 1)"),
@@ -156,6 +167,14 @@ def test_equal_answers(one: str, other: str) -> None:
 )
 def test_different_answers(reference: str, answer: str) -> None:
     assert verify(free(reference), f"\\boxed{{{answer}}}").reason is Reason.MISMATCH
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["The answer is **42**.", "The answer is 42. She has 7 left.", "**Answer**: 42", "**Answer:** 42", "####\n42"],
+)
+def test_a_marked_answer_ends_with_its_sentence(response: str) -> None:
+    assert verify(free("42"), response).correct
 
 
 @pytest.mark.parametrize("response", ["", "42", "It must be 42", "\\boxed{}", "\\boxed{42"])

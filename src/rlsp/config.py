@@ -68,7 +68,8 @@ class DemonstrationRecipe(Section):
 
 
 class SftRecipe(Section):
-    """`batch_tokens` is the padded size of a batch. `optimizer`: `adamw`, or `muon` to train from scratch."""
+    """`batch_tokens` is the padded size of a batch; `warmup_share` the part of all steps that warms up. `optimizer`:
+    `adamw`, as in the paper, or `muon`, which learns from scratch several times faster."""
 
     epochs: Positive
     learning_rate: Rate

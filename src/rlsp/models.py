@@ -7,7 +7,6 @@ is needed; every function below takes the boolean mask of the tokens it is about
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from rlsp.checkpoints import resolve
 from rlsp.errors import InputError
 
 logging.disable_progress_bar()  # rlsp shows its own
@@ -22,30 +22,18 @@ logging.disable_progress_bar()  # rlsp shows its own
 CHUNK_ELEMENTS = 2**25
 """Logits held at once by the log-prob step: 128 MiB in fp32, whatever the vocabulary."""
 
-NANO_BASE = Path(__file__).parent / "assets" / "nano-base"
-
-
-def resolve(path: str) -> Path:
-    """`nano` is the model that ships with the package; anything else is a local Hugging Face model directory.
-
-    Raises:
-        InputError: there is no such directory, or it holds no model.
-    """
-    directory = NANO_BASE if path == "nano" else Path(path).expanduser()
-    if not (directory / "config.json").is_file():
-        raise InputError(
-            f"model {path!r}: no config.json in {directory}; give a local Hugging Face model directory, or 'nano'"
-        )
-    return directory
-
 
 def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """Raises InputError when the tokenizer has no EOS token: a policy could then never stop."""
-    tokenizer = AutoTokenizer.from_pretrained(resolve(path))
+    """Raises InputError when there is none, or when it has no EOS token: a policy could then never stop."""
+    directory = resolve(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {path!r}: its tokenizer can't be loaded: {error}") from error
     if tokenizer.eos_token_id is None:
         raise InputError(f"model {path!r}: its tokenizer has no eos_token, so no response could ever end; set one")
     return tokenizer
@@ -53,8 +41,18 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 
 def load_policy(path: str, device: torch.device) -> PreTrainedModel:
     """The model in fp32 on every device, since small updates vanish in bf16 weights; dropout off, since PPO's ratio
-    compares like with like."""
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(resolve(path), dtype=torch.float32)
+    compares like with like. Code that comes with a model is never run, pickled weights are never read.
+
+    Raises:
+        InputError: it can't be loaded that way.
+    """
+    directory = resolve(path)
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            directory, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {path!r} can't be loaded: {error}") from error
     nn.Module.to(model, device)
     return model.eval()
 
@@ -117,6 +115,20 @@ def logits_at(model: PreTrainedModel, positions_B: Tensor, **inputs: object) -> 
     """Logits [B, V] after one position of each row; `inputs` go to the model as they are."""
     states_BTH, head = _states_and_head(model, **inputs)
     return head(states_BTH[torch.arange(len(positions_B), device=positions_B.device), positions_B])
+
+
+@torch.no_grad()
+def check_logits(model: PreTrainedModel) -> None:
+    """Raises InputError when the model makes its logits in a way that `logits_at` and `token_logprobs` do not know:
+    sampling and training would then share the same wrong distribution."""
+    ids_BT = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
+    ours = logits_at(model, torch.tensor([7], device=model.device), input_ids=ids_BT, use_cache=False)
+    theirs = model(input_ids=ids_BT, use_cache=False).logits[:, 7]
+    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
+        raise InputError(
+            f"{type(model).__name__} makes its logits in a way that rlsp does not know (they differ from its head's "
+            f"output by up to {(ours - theirs).abs().max().item():.3g}): such a model can't be trained yet"
+        )
 
 
 def _before(states_BTH: Tensor, mask_BT: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""AdamW and its learning-rate schedule, for every stage that trains."""
+"""AdamW, Muon and their learning-rate schedule, for every stage that trains."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 BETAS = (0.9, 0.95)
+"""AdamW's (paper, appendix)."""
 FLOOR = 0.1
 """The cosine ends at this share of the peak (paper, appendix: "cosine to 10 %")."""
 

@@ -10,9 +10,14 @@ from rlsp.types import Exploration, Problem, Rollout, Score, Verdict
 from rlsp.verifiers import verify
 
 
+def parts(verdict: Verdict, exploration: Exploration, alpha: float) -> tuple[float, float]:
+    """Eq. 1's summands: (what being right is paid, what searching is paid)."""
+    return alpha * float(verdict.correct), (1 - alpha) * exploration.value
+
+
 def combine(rollout: Rollout, verdict: Verdict, exploration: Exploration, recipe: RewardRecipe) -> Score:
     """Eq. 1, clamped to ±`recipe.clamp`; both parts stay in the score."""
-    total = recipe.alpha * float(verdict.correct) + (1 - recipe.alpha) * exploration.value
+    total = sum(parts(verdict, exploration, recipe.alpha))
     clamped = max(-recipe.clamp, min(recipe.clamp, total))
     return Score(rollout.problem_id, rollout.sample, verdict, exploration, recipe.alpha, clamped)
 

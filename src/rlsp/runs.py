@@ -1,7 +1,7 @@
 """The run directory: what every stage writes and every reader finds.
 
-    manifest.json                 resolved recipe, seed, versions, git revision, stages finished
-    problems/{train,selection,test}.jsonl
+    manifest.json                 resolved recipe, fingerprints of its model and data, versions, stages finished
+    problems/{train,test}.jsonl
     demonstrations.jsonl
     sft/metrics.jsonl, sft/model/
     rl/metrics.jsonl, rl/model/, rl/rollouts/000001.jsonl.zst, rl/scores/000001.jsonl.zst …
@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import zstandard
 from pydantic import ValidationError
 
+from rlsp import checkpoints
 from rlsp.config import Recipe
 from rlsp.errors import InputError
 from rlsp.types import from_json, to_json
@@ -53,12 +54,15 @@ class Run:
         path = self.path(MANIFEST)
         if not path.is_file():
             raise InputError(f"{self.directory} is no run directory: it has no {MANIFEST}")
-        return read_json(path)
+        manifest = read_json(path)
+        if not isinstance(manifest, dict) or not manifest.keys() >= {"recipe", "inputs", "stages"}:
+            raise InputError(f"{self.directory} is no run directory: its {MANIFEST} is not one of rlsp's")
+        return manifest
 
     def recipe(self) -> Recipe:
         try:
             return Recipe.model_validate(self.manifest()["recipe"])
-        except (KeyError, ValidationError) as error:
+        except ValidationError as error:
             raise InputError(f"{self.path(MANIFEST)}: its recipe can't be read: {error}") from None
 
     def finished(self, stage: str) -> bool:
@@ -88,23 +92,36 @@ class Run:
         return {path.stem: read_json(path) for path in files}
 
 
+def exists(directory: Path) -> bool:
+    """Whether there is a run directory; False when there is nothing, or an empty directory.
+
+    Raises:
+        InputError: there is something else, which no flag makes us touch.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file, not a directory: give another --out")
+    if not directory.exists() or not any(directory.iterdir()):
+        return False
+    try:
+        Run(directory).manifest()
+    except InputError as error:
+        raise InputError(f"{error}; give another --out") from None
+    return True
+
+
 def create(directory: Path, recipe: Recipe) -> Run:
     """Make a run directory; what it is about to do stands in its manifest.
 
     Raises:
-        InputError: the directory exists and is not empty.
+        InputError: the directory is in use, or a file of the recipe is missing.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory} is a file, not a directory: give another --out")
-    if directory.exists() and any(directory.iterdir()):
-        raise InputError(
-            f"{directory} exists and is not empty: go on with it by --resume, start over by --overwrite, or give "
-            "another --out"
-        )
+    inputs = _inputs(recipe)
+    if exists(directory):
+        raise InputError(f"{directory} holds another run: give another --out")
     directory.mkdir(parents=True, exist_ok=True)
     manifest = {
         "recipe": recipe.model_dump(mode="json"),
-        "seed": recipe.seed,
+        "inputs": inputs,
         "stages": [],
         "versions": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -113,6 +130,47 @@ def create(directory: Path, recipe: Recipe) -> Run:
     }
     write_json(directory / MANIFEST, manifest)
     return Run(directory)
+
+
+def resume(directory: Path, recipe: Recipe) -> Run:
+    """The run that stands there, to go on with it.
+
+    Raises:
+        InputError: it is no run, or was made by another recipe or from another model or data.
+    """
+    run = Run(directory)
+    manifest = run.manifest()
+    then = manifest["recipe"] | manifest["inputs"]
+    now = recipe.model_dump(mode="json") | _inputs(recipe)
+    if changed := [key for key in now if now[key] != then.get(key)]:
+        raise InputError(
+            f"{directory} was made by another recipe or from other files: {', '.join(changed)} differ; give another "
+            "--out, or --overwrite"
+        )
+    return run
+
+
+def remove(directory: Path, recipe: Recipe) -> None:
+    """Delete a run, to start over.
+
+    Raises:
+        InputError: the recipe reads its model or its problems from inside it.
+    """
+    needed = [checkpoints.resolve(recipe.model.path)]
+    if recipe.task.path:
+        needed.append(Path(recipe.task.path))
+    for path in needed:
+        if path.resolve().is_relative_to(directory.resolve()):
+            raise InputError(f"{path} lies in {directory}, which --overwrite would delete: give another --out")
+    shutil.rmtree(directory)
+
+
+def _inputs(recipe: Recipe) -> dict[str, str]:
+    """Fingerprints of what the recipe reads."""
+    inputs = {"model's files": checkpoints.fingerprint(checkpoints.resolve(recipe.model.path))}
+    if recipe.task.path:
+        inputs["task's file"] = checkpoints.fingerprint(Path(recipe.task.path))
+    return inputs
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -205,7 +263,11 @@ def _version(package: str) -> str:
 
 
 def _git_revision() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The checkout this package runs from, `-dirty` when it was changed; "unknown" for an installed package."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlsp.config import SftRecipe
 from rlsp.errors import InputError
 from rlsp.models import token_logprobs
 from rlsp.optim import adamw, finite, muon, set_learning_rate, warmup_cosine
@@ -27,24 +27,10 @@ class Example:
     response_start: int
 
 
-@dataclass(frozen=True, slots=True)
-class SftSettings:
-    """`batch_tokens` is the padded size of a batch; `warmup_share` the part of all steps that warms up. Muon learns
-    from scratch several times faster than AdamW; fine-tuning is AdamW's, as in the paper."""
-
-    epochs: int
-    learning_rate: float
-    batch_tokens: int
-    warmup_share: float = 0.03
-    weight_decay: float = 0.0
-    grad_clip: float = 1.0
-    optimizer: Literal["adamw", "muon"] = "adamw"
-
-
 def train(
     model: PreTrainedModel,
     examples: Sequence[Example],
-    settings: SftSettings,
+    settings: SftRecipe,
     seed: int,
     on_step: Callable[[dict[str, float]], None],
 ) -> None:
@@ -112,7 +98,7 @@ def collate(batch: Sequence[Example], device: torch.device) -> tuple[Tensor, Ten
     return ids_BT.to(device), mask_BT.to(device)
 
 
-def _check(examples: Sequence[Example], settings: SftSettings) -> None:
+def _check(examples: Sequence[Example], settings: SftRecipe) -> None:
     if not examples:
         raise InputError("no examples to fine-tune on")
     longest = max(len(example.ids) for example in examples)

@@ -24,11 +24,10 @@ def evaluate(
 ) -> None:
     """pass@1 of the recipe's model (--set model.path=DIR) on held-out problems."""
     resolved = load(Recipe, recipe, settings or [])
-    from rlsp import tasks
-    from rlsp.engines import native, stages
+    from rlsp.engines import stages
 
     policy = stages.open_policy(resolved.model.path)
-    problems = tasks.problems(resolved.task, split, resolved.evaluation.problems, native.TEST_SEED)
+    problems = stages.held_out_problems(resolved, split)
     with LiveProgress() as progress:
         evaluation = stages.evaluate(policy, problems, resolved, progress, resolved.name, resolved.model.path)
     summary = to_json(evaluation.summary)

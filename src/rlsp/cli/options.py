@@ -9,5 +9,6 @@ import typer
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe's TOML file, or the name of one that ships: nano …")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe's key.")]
-ModelOption = Annotated[str, typer.Option("--model", help="A local Hugging Face model directory, or 'nano'.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an existing run directory.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Delete an existing run directory first.")]
 OutFile = Annotated[Path, typer.Option("--out", help="Where to write.")]

@@ -18,7 +18,8 @@ from rich.progress import (
 
 console = Console()
 LINES_PER_STAGE = 5
-"""Without a terminal (a log file, CI) a stage prints about this many lines instead of a bar."""
+SECONDS_PER_LINE = 30.0
+"""Without a terminal (a log file, CI) a stage prints about so many lines, or one in so many seconds, and no bar."""
 
 
 class LiveProgress:
@@ -37,7 +38,7 @@ class LiveProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self.name, self.total, self.started, self.printed = "", 0, 0.0, 0
+        self.name, self.total, self.started, self.printed, self.spoke = "", 0, 0.0, 0, 0.0
         self.bar: TaskID | None = None
 
     def __enter__(self) -> LiveProgress:
@@ -50,16 +51,21 @@ class LiveProgress:
         self.bars.stop()
 
     def stage(self, name: str, total: int) -> None:
-        self.name, self.total, self.started, self.printed = name, total, time.perf_counter(), 0
+        self.name, self.total, self.printed = name, total, 0
+        self.started = self.spoke = time.perf_counter()
         self.bar = self.bars.add_task(name, total=total, note="", rate="")
 
     def advance(self, done: int, note: str = "") -> None:
         assert self.bar is not None
-        elapsed = time.perf_counter() - self.started
+        now = time.perf_counter()
+        elapsed = now - self.started
         rate = f"{done / elapsed:.1f}/s" if elapsed > 0 else ""
         self.bars.update(self.bar, completed=done, note=note, rate=rate)
         due = done * LINES_PER_STAGE // self.total
-        if not console.is_terminal and due > self.printed:
-            self.printed = due
+        if not console.is_terminal and (due > self.printed or now - self.spoke > SECONDS_PER_LINE):
+            self.printed, self.spoke = due, now
             left = elapsed / done * (self.total - done)
             console.print(f"{self.name}: {done}/{self.total}  {rate}  {elapsed:.0f}s, {left:.0f}s left  {note}")
+
+    def say(self, message: str) -> None:
+        console.print(message, soft_wrap=True)

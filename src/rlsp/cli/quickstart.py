@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rlsp import runs
-from rlsp.cli.options import SetOption
+from rlsp.cli.options import OverwriteOption, SetOption
 from rlsp.cli.progress import console
 from rlsp.cli.run import execute
 from rlsp.config import Recipe, load
@@ -17,11 +17,11 @@ from rlsp.config import Recipe, load
 def quickstart(
     out: Annotated[Path, typer.Option(help="The run directory.")] = Path("runs/quickstart"),
     settings: SetOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Teach a 0.9M-parameter model to search, on this machine, in minutes. A run that was cut short goes on."""
     recipe = load(Recipe, "nano", settings or [])
-    resume = not overwrite and (out / runs.MANIFEST).is_file()
+    resume = not overwrite and runs.exists(out)
     if resume:
         console.print(f"going on with {out}; --overwrite starts over", soft_wrap=True)
     execute(recipe, out, resume, overwrite)

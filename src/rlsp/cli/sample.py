@@ -28,6 +28,6 @@ def sample(
 
     policy = stages.open_policy(resolved.model.path)
     with LiveProgress() as progress:
-        rollouts = stages.sample(policy, asked, samples, resolved, progress, "sample")
+        rollouts = stages.sample(policy, asked, samples, resolved.sampling.temperature, resolved, progress, "sample")
     write_records(out, rollouts)
     console.print(f"{len(rollouts)} rollouts: {out}", soft_wrap=True)

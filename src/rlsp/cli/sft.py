@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rlsp.checkpoints import check_replaceable
 from rlsp.cli.options import OutFile, RecipeArgument, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.config import Recipe, load
@@ -22,11 +23,14 @@ def sft(
 ) -> None:
     """Fine-tune the recipe's model on demonstrations; writes a Hugging Face checkpoint and its metrics."""
     resolved = load(Recipe, recipe, settings or [])
+    check_replaceable(out / "model")
     examples = list(read_records(demonstrations, Demonstration))
     from rlsp.engines import stages
 
     policy = stages.open_policy(resolved.model.path)
     with LiveProgress() as progress:
-        stages.finetune(policy, examples, resolved, progress, MetricsLog(out / "metrics.jsonl").write)
+        log = MetricsLog(out / "metrics.jsonl")
+        log.path.unlink(missing_ok=True)
+        stages.finetune(policy, examples, resolved, progress, log.write)
     policy.save(out / "model")
     console.print(f"model: {out / 'model'}", soft_wrap=True)

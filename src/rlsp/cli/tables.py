@@ -8,13 +8,12 @@ from typing import Any
 from rich.table import Table
 
 from rlsp.cli.progress import console
-
-ORDER = ("base", "self-consistency", "sft", "rlsp")
+from rlsp.evaluation.evaluate import place
 
 
 def print_results(title: str, summaries: Iterable[Mapping[str, Any]]) -> None:
     """One row a summary, in the order of the method."""
-    rows = sorted(summaries, key=lambda row: ORDER.index(row["name"]) if row["name"] in ORDER else len(ORDER))
+    rows = sorted(summaries, key=lambda row: place(row["name"]))
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.caption = "Intervals are 95 % (Wilson). Tokens are generated tokens a problem; the rest are means a response."
     table.add_column("")

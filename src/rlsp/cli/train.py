@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlsp.cli.options import RecipeArgument, SetOption
+from rlsp.cli.options import OverwriteOption, RecipeArgument, ResumeOption, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.cli.run import open_directory
 from rlsp.config import Recipe, load
@@ -17,14 +17,15 @@ def train(
     recipe: RecipeArgument,
     out: Annotated[Path, typer.Option(help="The run directory.")],
     settings: SetOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an existing run directory first.")] = False,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """PPO on the recipe's model (--set model.path=DIR), with exploration reward and verifier."""
-    resolved = load(Recipe, recipe, settings or [])
-    directory = open_directory(out, resolved, resume=False, overwrite=overwrite)
-    from rlsp.engines import native, stages
+    alone = load(Recipe, recipe, settings or []).model_copy(update={"demonstrations": None, "sft": None})
+    from rlsp.engines import native
 
-    policy = stages.open_policy(resolved.model.path)
+    native.check(alone)
+    directory = open_directory(out, alone, resume, overwrite)
     with LiveProgress() as progress:
-        native.reinforce(policy, resolved, directory, progress)
-    console.print(f"model: {directory.path('rl', 'model')}", soft_wrap=True)
+        model = native.reinforce(alone, directory, progress)
+    console.print(f"model: {model}", soft_wrap=True)

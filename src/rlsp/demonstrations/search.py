@@ -9,6 +9,7 @@ worse than its first ones teaches a model that searching does not pay.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from rlsp.errors import InputError
@@ -18,7 +19,6 @@ from rlsp.tasks.traces import Step, derivation, write_line
 from rlsp.types import Problem
 
 Steps = tuple[Step, ...]
-Descents = Callable[[Problem, Random, float], Iterator[Steps]]
 
 NEAREST_OF = 4
 """A plausible miss is the one that ends nearest to the target among this many random ones."""
@@ -70,7 +70,7 @@ def _misread(terms: chain_sum.Terms, rng: Random) -> chain_sum.Terms:
     for _ in range(8):
         position = rng.randrange(1, len(terms))
         operator, number = terms[position]
-        misread = (operator, max(1, number + rng.choice((-10, -2, -1, 1, 2, 10))))
+        misread = (operator, rng.choice([each for d in (-10, -2, -1, 1, 2, 10) if (each := number + d) > 0]))
         attempt = (*terms[:position], misread, *terms[position + 1 :])
         steps = chain_sum.forward(attempt)
         undone = chain_sum.backward(terms, steps[-1].result)
@@ -79,17 +79,36 @@ def _misread(terms: chain_sum.Terms, rng: Random) -> chain_sum.Terms:
     return terms
 
 
-_DESCENTS: dict[str, Descents] = {countdown.NAME: countdown_descents, chain_sum.NAME: chain_sum_descents}
+def _countdown_line(problem: Problem, steps: Steps) -> str:
+    target = int(problem.answer)
+    return write_line(steps, check=(target, steps[-1].result == target))
 
 
-def searchable() -> list[str]:
-    """The tasks that a search can demonstrate."""
-    return sorted(_DESCENTS)
+def _chain_sum_line(problem: Problem, steps: Steps) -> str:
+    terms = chain_sum.read_question(problem.question)
+    back = chain_sum.backward(terms, steps[-1].result)
+    return write_line(steps, back, (terms[0][1], back[-1].result == terms[0][1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """`descents`: attempts at a problem, by intuition; `checked_line`: an attempt with the honest check of its
+    outcome."""
+
+    descents: Callable[[Problem, Random, float], Iterator[Steps]]
+    checked_line: Callable[[Problem, Steps], str]
+
+
+SEARCHES = {
+    countdown.NAME: Search(countdown_descents, _countdown_line),
+    chain_sum.NAME: Search(chain_sum_descents, _chain_sum_line),
+}
+"""The tasks that a search can demonstrate."""
 
 
 def first_idea(problem: Problem, rng: Random, intuition: float) -> str:
     """One attempt, committed without a check: right or wrong."""
-    return write_line(next(_DESCENTS[problem.task](problem, rng, intuition)))
+    return write_line(next(SEARCHES[problem.task].descents(problem, rng, intuition)))
 
 
 def unroll(problem: Problem, rng: Random, intuition: float, max_attempts: int) -> str | None:
@@ -101,25 +120,14 @@ def unroll(problem: Problem, rng: Random, intuition: float, max_attempts: int) -
     Raises:
         InputError: no search knows this task.
     """
-    descents = _DESCENTS.get(problem.task)
-    if descents is None:
+    search = SEARCHES.get(problem.task)
+    if search is None:
         raise InputError(
-            f"task {problem.task!r} has no search to unroll; tasks that have one: {', '.join(searchable())}"
+            f"task {problem.task!r} has no search to unroll; tasks that have one: {', '.join(sorted(SEARCHES))}"
         )
     lines = []
-    for _, steps in zip(range(max_attempts), descents(problem, rng, intuition), strict=False):
-        lines.append(_checked_line(problem, steps))
+    for _, steps in zip(range(max_attempts), search.descents(problem, rng, intuition), strict=False):
+        lines.append(search.checked_line(problem, steps))
         if lines[-1].endswith("yes"):
             return "\n".join(lines)
     return None
-
-
-def _checked_line(problem: Problem, steps: Steps) -> str:
-    """The attempt with an honest check of its outcome."""
-    result = steps[-1].result
-    if problem.task == countdown.NAME:
-        target = int(problem.answer)
-        return write_line(steps, check=(target, result == target))
-    terms = chain_sum.read_question(problem.question)
-    back = chain_sum.backward(terms, result)
-    return write_line(steps, back, (terms[0][1], back[-1].result == terms[0][1]))

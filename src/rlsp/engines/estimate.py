@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from rlsp.checkpoints import resolve
 from rlsp.config import Recipe
-from rlsp.models import CHUNK_ELEMENTS, resolve
+from rlsp.models import CHUNK_ELEMENTS
 
 GIB = 2**30
 
@@ -27,8 +28,8 @@ class Estimate:
 
 
 def estimate(recipe: Recipe) -> Estimate:
-    """An upper estimate from the model's configuration; its weights are not read."""
-    config = AutoConfig.from_pretrained(resolve(recipe.model.path))
+    """An estimate from the model's configuration; its weights are not read."""
+    config = AutoConfig.from_pretrained(resolve(recipe.model.path), trust_remote_code=False)
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
     text = config.get_text_config()

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 
-from rlsp import report, tasks
+from rlsp import report
 from rlsp.behaviours.grounded import rates
 from rlsp.config import Recipe
 from rlsp.engines import stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.stages import Evaluation, Policy
+from rlsp.models import load_tokenizer
 from rlsp.rl.loop import Iteration
 from rlsp.runs import MetricsLog, Run, read_records, write_json, write_records
-from rlsp.tasks.splits import Split
 from rlsp.types import Demonstration, Problem, to_json
 
-TEST_SEED = 0
-"""The test problems are the same whatever the seed of the run."""
+
+def check(recipe: Recipe) -> None:
+    """Everything that can be wrong with the recipe's files, before anything is written or trained.
+
+    Raises:
+        InputError: no such model or problems, too few of them, or longer than the recipe allows.
+    """
+    tokenizer = load_tokenizer(recipe.model.path)
+    problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
+    stages.encode_prompts(tokenizer, [*problems, *stages.held_out_problems(recipe)], recipe)
 
 
 def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
@@ -29,26 +39,27 @@ def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
     """
     torch.manual_seed(recipe.seed)
     policy = stages.open_policy(recipe.model.path)
-    test = _problems(recipe, out)
+    batches, test = _problems(recipe, out)
     _evaluate(policy, test, recipe, out, progress, "base", "Base")
     if recipe.sft is not None:
         policy = _sft(policy, recipe, out, progress)
         _evaluate(policy, test, recipe, out, progress, "sft", "SFT")
-    policy = _rl(policy, recipe, out, progress)
+    policy = _rl(policy, batches, recipe, out, progress)
     _evaluate(policy, test, recipe, out, progress, "rlsp", "RLSP")
     _vote(test, recipe, out, progress)
     return report.build(out)
 
 
-def _problems(recipe: Recipe, out: Run) -> list[Problem]:
-    """The test problems; those that RL will train on are written beside them."""
-    path = out.path("problems", "test.jsonl")
+def _problems(recipe: Recipe, out: Run) -> tuple[list[list[Problem]], list[Problem]]:
+    """(the problems of each RL step, the test problems), drawn now or by an earlier call."""
+    train, test = out.path("problems", "train.jsonl"), out.path("problems", "test.jsonl")
     if not out.finished("problems"):
-        batches = stages.training_problems(recipe)
-        write_records(out.path("problems", "train.jsonl"), [problem for batch in batches for problem in batch])
-        write_records(path, tasks.problems(recipe.task, Split.TEST, recipe.evaluation.problems, TEST_SEED))
+        write_records(train, [problem for batch in stages.training_problems(recipe) for problem in batch])
+        write_records(test, stages.held_out_problems(recipe))
         out.finish("problems")
-    return list(read_records(path, Problem))
+    drawn = iter(read_records(train, Problem))
+    batches = [list(islice(drawn, recipe.ppo.prompts_per_step)) for _ in range(recipe.ppo.steps)]
+    return batches, list(read_records(test, Problem))
 
 
 def _evaluate(
@@ -90,24 +101,31 @@ def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress) -> Policy
     return policy
 
 
-def _rl(policy: Policy, recipe: Recipe, out: Run, progress: Progress) -> Policy:
-    """The RL-trained policy, made now or by an earlier call."""
+def reinforce(recipe: Recipe, out: Run, progress: Progress) -> Path:
+    """RL alone, from the recipe's model.
+
+    Returns:
+        The trained model's directory.
+    """
+    torch.manual_seed(recipe.seed)
+    batches, _ = _problems(recipe, out)
+    _rl(stages.open_policy(recipe.model.path), batches, recipe, out, progress)
+    return out.path("rl", "model")
+
+
+def _rl(policy: Policy, batches: Sequence[Sequence[Problem]], recipe: Recipe, out: Run, progress: Progress) -> Policy:
+    """The RL-trained policy, made now or by an earlier call; everything that training produces is kept."""
     if out.finished("rl"):
         return stages.open_policy(str(out.path("rl", "model")))
-    reinforce(policy, recipe, out, progress)
+    log = MetricsLog(out.clear("rl") / "metrics.jsonl")
+    for iteration in stages.reinforce(policy, batches, recipe, progress):
+        _record(iteration, out, log)
+    policy.save(out.path("rl", "model"))
+    out.finish("rl")
     return policy
 
 
-def reinforce(policy: Policy, recipe: Recipe, out: Run, progress: Progress) -> None:
-    """PPO of `policy`, in place, everything it produces kept in the run directory."""
-    log = MetricsLog(out.clear("rl") / "metrics.jsonl")
-    for iteration in stages.reinforce(policy, recipe, progress):
-        record(iteration, out, log)
-    policy.save(out.path("rl", "model"))
-    out.finish("rl")
-
-
-def record(iteration: Iteration, out: Run, log: MetricsLog) -> None:
+def _record(iteration: Iteration, out: Run, log: MetricsLog) -> None:
     """Everything an iteration produced, with its behaviours counted."""
     name = f"{iteration.step:06d}.jsonl.zst"
     write_records(out.path("rl", "rollouts", name), iteration.rollouts)

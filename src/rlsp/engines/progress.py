@@ -12,8 +12,13 @@ class Progress(Protocol):
     def advance(self, done: int, note: str = "") -> None:
         """`done` units of the stage are complete."""
 
+    def say(self, message: str) -> None:
+        """Something worth knowing, which stays to be read."""
+
 
 class Silent:
     def stage(self, name: str, total: int) -> None: ...
 
     def advance(self, done: int, note: str = "") -> None: ...
+
+    def say(self, message: str) -> None: ...

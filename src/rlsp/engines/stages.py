@@ -10,14 +10,14 @@ from random import Random
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlsp import sft, tasks
+from rlsp import checkpoints, sft, tasks
 from rlsp.config import Recipe
 from rlsp.demonstrations.search import unroll
 from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.exploration import explorer_for
-from rlsp.models import load_policy, load_tokenizer, pick_device
+from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
 from rlsp.prompts import encode_prompt, encode_response
 from rlsp.reward import score
 from rlsp.rl.loop import Iteration, train
@@ -29,6 +29,7 @@ from rlsp.verifiers import verify
 
 DEMONSTRATION_SEED, TRAINING_SEED, EVALUATION_SEED = 1, 2, 3
 """Streams of one recipe's seed: the problems demonstrated, trained on, and the noise of evaluation."""
+HELD_OUT_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,13 @@ class Policy:
 
     def save(self, directory: Path) -> None:
         """Write a Hugging Face checkpoint."""
-        self.model.save_pretrained(directory)
-        self.tokenizer.save_pretrained(directory)
+        checkpoints.save(self.model, self.tokenizer, directory)
 
 
 def open_policy(path: str) -> Policy:
     """Load a model directory (or `nano`) onto this machine's device."""
     tokenizer, model = load_tokenizer(path), load_policy(path, pick_device())
+    check_logits(model)
     return Policy(model, tokenizer, NativeSampler(model, tokenizer))
 
 
@@ -56,8 +57,17 @@ def stream(seed: int, purpose: int) -> int:
     return 1000 * seed + purpose
 
 
+def held_out_problems(recipe: Recipe, split: Split = Split.TEST) -> list[Problem]:
+    """What models are evaluated on: the same whatever the seed of the run."""
+    return tasks.problems(recipe.task, split, recipe.evaluation.problems, HELD_OUT_SEED)
+
+
 def training_problems(recipe: Recipe) -> Iterator[list[Problem]]:
-    """One list of problems for each RL step; a file that runs out is shuffled and read again."""
+    """One list of different problems for each RL step; a file that runs out is shuffled and read again.
+
+    Raises:
+        InputError: there are fewer than a step needs.
+    """
     per_step, rng = recipe.ppo.prompts_per_step, Random(stream(recipe.seed, TRAINING_SEED))
     wanted = recipe.ppo.steps * per_step
     drawn = tasks.problems(recipe.task, Split.TRAIN, wanted, stream(recipe.seed, TRAINING_SEED))
@@ -65,10 +75,13 @@ def training_problems(recipe: Recipe) -> Iterator[list[Problem]]:
         raise InputError(f"{len(drawn)} training problems, a step needs {per_step}: lower ppo.prompts_per_step")
     pool: list[Problem] = []
     for _ in range(recipe.ppo.steps):
-        if len(pool) < per_step:
-            pool += rng.sample(drawn, len(drawn))
-        yield pool[:per_step]
-        del pool[:per_step]
+        batch, pool = pool[:per_step], pool[per_step:]
+        if missing := per_step - len(batch):
+            again = rng.sample(drawn, len(drawn))
+            others = [problem for problem in again if problem not in batch]
+            pool = others[missing:] + [problem for problem in again if problem in batch]
+            batch += others[:missing]
+        yield batch
 
 
 def demonstrate(recipe: Recipe, progress: Progress) -> list[Demonstration]:
@@ -99,14 +112,21 @@ def finetune(
     progress: Progress,
     log: Callable[[dict[str, float]], None],
 ) -> None:
-    """SFT of `policy`, in place. Raises InputError when the recipe has no [sft]."""
+    """SFT of `policy`, in place. What sampling would cut off is not taught.
+
+    Raises:
+        InputError: the recipe has no [sft], or no demonstration fits into the response budget.
+    """
     if recipe.sft is None:
         raise InputError(f"recipe {recipe.name!r} has no [sft]")
     examples = []
     for demonstration in demonstrations:
         prompt = encode_prompt(policy.tokenizer, demonstration.problem, recipe.model.instruction)
         response = encode_response(policy.tokenizer, demonstration.trace)
-        examples.append(sft.Example(prompt.ids + response, len(prompt.ids)))
+        if len(response) <= recipe.sampling.max_response_tokens:
+            examples.append(sft.Example(prompt.ids + response, len(prompt.ids)))
+    if overlong := len(demonstrations) - len(examples):
+        progress.say(f"{overlong} of {len(demonstrations)} demonstrations exceed the response budget: left out")
 
     def on_step(metrics: dict[str, float]) -> None:
         if metrics["step"] == 1:
@@ -114,13 +134,13 @@ def finetune(
         progress.advance(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
         log(metrics)
 
-    sft.train(policy.model, examples, sft.SftSettings(**recipe.sft.model_dump()), recipe.seed, on_step)
+    sft.train(policy.model, examples, recipe.sft, recipe.seed, on_step)
 
 
-def reinforce(policy: Policy, recipe: Recipe, progress: Progress) -> Iterator[Iteration]:
-    """PPO of `policy`, in place, one iteration at a time."""
-    batches = list(training_problems(recipe))
-    check_prompts(policy, [problem for batch in batches for problem in batch], recipe)
+def reinforce(
+    policy: Policy, batches: Sequence[Sequence[Problem]], recipe: Recipe, progress: Progress
+) -> Iterator[Iteration]:
+    """PPO of `policy`, in place, one iteration at a time, each on one of the batches."""
     progress.stage("RL", recipe.ppo.steps)
     for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches):
         metrics = iteration.metrics
@@ -128,14 +148,14 @@ def reinforce(policy: Policy, recipe: Recipe, progress: Progress) -> Iterator[It
         yield iteration
 
 
-def check_prompts(policy: Policy, problems: Sequence[Problem], recipe: Recipe) -> list[Prompt]:
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], recipe: Recipe) -> list[Prompt]:
     """The problems' prompts.
 
     Raises:
         InputError: some are longer than `sampling.max_prompt_tokens`.
     """
     limit = recipe.sampling.max_prompt_tokens
-    prompts = [encode_prompt(policy.tokenizer, problem, recipe.model.instruction) for problem in problems]
+    prompts = [encode_prompt(tokenizer, problem, recipe.model.instruction) for problem in problems]
     if overlong := [len(prompt.ids) for prompt in prompts if len(prompt.ids) > limit]:
         raise InputError(
             f"{len(overlong)} of {len(prompts)} prompts are longer than sampling.max_prompt_tokens = {limit}; "
@@ -145,13 +165,17 @@ def check_prompts(policy: Policy, problems: Sequence[Problem], recipe: Recipe) -
 
 
 def sample(
-    policy: Policy, problems: Sequence[Problem], samples: int, recipe: Recipe, progress: Progress, name: str
+    policy: Policy,
+    problems: Sequence[Problem],
+    samples: int,
+    temperature: float,
+    recipe: Recipe,
+    progress: Progress,
+    name: str,
 ) -> list[Rollout]:
-    """`samples` rollouts of each problem under the recipe's evaluation settings."""
-    prompts = check_prompts(policy, problems, recipe)
-    settings = SamplingSettings(
-        recipe.evaluation.temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens
-    )
+    """`samples` rollouts of each problem."""
+    prompts = encode_prompts(policy.tokenizer, problems, recipe)
+    settings = SamplingSettings(temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens)
     progress.stage(name, len(prompts) * samples)
     seed = stream(recipe.seed, EVALUATION_SEED)
     return policy.sampler.sample(prompts, samples, settings, seed, 0, on_progress=progress.advance)
@@ -174,7 +198,7 @@ def evaluate(
     policy: Policy, problems: Sequence[Problem], recipe: Recipe, progress: Progress, name: str, label: str
 ) -> Evaluation:
     """pass@1 with one sample a problem."""
-    rollouts = sample(policy, problems, 1, recipe, progress, f"evaluate {label}")
+    rollouts = sample(policy, problems, 1, recipe.evaluation.temperature, recipe, progress, f"evaluate {label}")
     scores = judge(problems, rollouts, recipe)
     return Evaluation(summarise(name, label, problems, rollouts, scores), rollouts, scores)
 
@@ -182,11 +206,17 @@ def evaluate(
 def vote(
     policy: Policy, problems: Sequence[Problem], recipe: Recipe, progress: Progress, label: str, token_budget: int
 ) -> Evaluation:
-    """Self-consistency of `policy` at `token_budget` generated tokens in all."""
-    pilot = sample(policy, list(islice(problems, 64)), 1, recipe, progress, f"{label}: pilot")
+    """Self-consistency of `policy` at `token_budget` generated tokens in all; greedy evaluation votes over samples at
+    the training temperature."""
+    temperature = recipe.evaluation.temperature or recipe.sampling.temperature
+    pilot = sample(policy, list(islice(problems, 64)), 1, temperature, recipe, progress, f"{label}: pilot")
     mean_length = sum(rollout.length for rollout in pilot) / len(pilot)
     samples = max(1, round(1.3 * token_budget / len(problems) / mean_length) + 1)
-    rollouts = sample(policy, problems, samples, recipe, progress, label)
+    while True:
+        rollouts = sample(policy, problems, samples, temperature, recipe, progress, label)
+        if sum(rollout.length for rollout in rollouts) >= token_budget:
+            break
+        samples += 1
     scores = judge(problems, rollouts, recipe)
     summary = self_consistency("self-consistency", label, problems, rollouts, scores, token_budget)
     return Evaluation(summary, rollouts, scores)

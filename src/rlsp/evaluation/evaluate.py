@@ -9,6 +9,13 @@ from rlsp.behaviours.grounded import rates
 from rlsp.evaluation.statistics import Interval, majority, wilson
 from rlsp.types import Problem, Rollout, Score
 
+ORDER = ("base", "self-consistency", "sft", "rlsp")
+
+
+def place(name: str) -> int:
+    """Where an evaluation stands in the order of the method; others come last."""
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
 
 @dataclass(frozen=True, slots=True)
 class LevelSummary:

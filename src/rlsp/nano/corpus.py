@@ -73,7 +73,7 @@ def _true_step(result: int, rng: Random) -> Step:
 def ideas(problem: Problem, rng: Random, intuition: float) -> tuple[str, str]:
     """`Ideas for 3, 7, 12 to make 33.` and then attempts, right or wrong, none checked: a later one is as good as the
     first."""
-    descents = islice(countdown_descents(problem, rng, intuition), rng.randint(2, 3))
+    descents = islice(countdown_descents(problem, rng, intuition), rng.randint(2, 4))
     return problem.question.replace("Use ", "Ideas for "), "\n".join(write_line(steps) for steps in descents)
 
 

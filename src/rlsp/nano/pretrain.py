@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from rlsp import sft
+from rlsp import checkpoints, sft
 from rlsp.config import ArchitectureRecipe, PretrainRecipe
 from rlsp.engines.progress import Progress
 from rlsp.nano.corpus import documents
@@ -26,7 +26,11 @@ def pretrain(recipe: PretrainRecipe, out: Path, progress: Progress) -> dict[str,
 
     Returns:
         The measured skills.
+
+    Raises:
+        InputError: `out` holds something that is no checkpoint.
     """
+    checkpoints.check_replaceable(out)
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer()
     model = build_model(recipe.architecture, tokenizer)
@@ -37,10 +41,9 @@ def pretrain(recipe: PretrainRecipe, out: Path, progress: Progress) -> dict[str,
             progress.stage("pretrain", int(metrics["steps"]))
         progress.advance(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
 
-    sft.train(model, examples, sft.SftSettings(**recipe.sft.model_dump()), recipe.seed, on_step)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    sft.train(model, examples, recipe.sft, recipe.seed, on_step)
     skills = measure(model.eval(), tokenizer)
+    checkpoints.save(model, tokenizer, out)
     write_json(out / "recipe.json", recipe.model_dump(mode="json"))
     write_json(out / "skills.json", skills)
     return skills

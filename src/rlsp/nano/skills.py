@@ -16,7 +16,7 @@ from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
 from rlsp.tasks import GENERATED, chain_sum, countdown
 from rlsp.tasks.splits import Split
-from rlsp.tasks.traces import Attempt
+from rlsp.tasks.traces import Attempt, write_line
 from rlsp.types import Problem, Rollout
 
 PROBLEMS, SAMPLES, SEED = 300, 4, 17
@@ -26,8 +26,9 @@ COUNTDOWN_LEVELS = (1, 2, 3)
 
 
 def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Per countdown level and for chain sums: pass@1, pass@4, true arithmetic, lines bent to the target, how often
-    it checks; then, over all countdown levels, honest forced checks, and hits of next attempts against first ones."""
+    """Per countdown level and for chain sums: pass@1, pass@4, readable lines, of these the ones whose arithmetic is
+    true or bent to the target, how often it checks; then, over all countdown levels, honest forced checks, and hits of
+    next attempts against first ones."""
     sampler = NativeSampler(model, tokenizer)
     skills: dict[str, Any] = {}
     failures: list[tuple[Problem, Attempt]] = []
@@ -47,24 +48,29 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[
 
 def _sampled(
     sampler: NativeSampler, tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem]
-) -> tuple[dict[str, float], list[tuple[Problem, Attempt]]]:
-    """What plain sampling shows, and the first attempt of every response."""
+) -> tuple[dict[str, float | None], list[tuple[Problem, Attempt]]]:
+    """What plain sampling shows, and the first attempt of every response. A line cut off by the budget is none."""
     rollouts = sampler.sample([encode_prompt(tokenizer, each) for each in problems], SAMPLES, SETTINGS, SEED, 0)
     owners = [problem for problem in problems for _ in range(SAMPLES)]
     replays = [
         GENERATED[problem.task].replay(problem, rollout.text) for problem, rollout in zip(owners, rollouts, strict=True)
     ]
-    attempts = [(problem, each) for problem, replay in zip(owners, replays, strict=True) for each in replay.attempts]
-    steps = [step.true for _, attempt in attempts for step in attempt.line.steps]
+    attempts = [
+        (problem, attempt)
+        for problem, replay, rollout in zip(owners, replays, rollouts, strict=True)
+        for attempt in (replay.attempts[:-1] if rollout.truncated else replay.attempts)
+    ]
+    read = [(problem, attempt) for problem, attempt in attempts if attempt.line.well_formed]
+    steps = [step.true for _, attempt in read for step in attempt.line.steps]
     solved = [any(replay.correct for replay in replays[i : i + SAMPLES]) for i in range(0, len(replays), SAMPLES)]
     bent = [
-        not attempt.steps_true and bool(attempt.line.steps) and str(attempt.line.steps[-1].result) == problem.answer
-        for problem, attempt in attempts
+        not attempt.steps_true and str(attempt.line.steps[-1].result) == problem.answer for problem, attempt in read
     ]
     summary = {
         "pass@1": _mean([replay.correct for replay in replays]),
         f"pass@{SAMPLES}": _mean(solved),
-        "true lines": _mean([attempt.steps_true for _, attempt in attempts]),
+        "readable lines": _mean([attempt.line.well_formed for _, attempt in attempts]),
+        "true lines": _mean([attempt.steps_true for _, attempt in read]),
         "true steps": _mean(steps),
         "bent lines": _mean(bent),
         "responses with a check": _mean(
@@ -77,10 +83,10 @@ def _sampled(
 
 def _forced_checks(
     sampler: NativeSampler, tokenizer: PreTrainedTokenizerBase, attempts: Sequence[tuple[Problem, Attempt]]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """`…; is it TARGET?` after true attempts: is the verdict right?"""
     true = [(problem, attempt) for problem, attempt in attempts if attempt.steps_true]
-    asked = [f"{_written(attempt)}; is it {problem.answer}" for problem, attempt in true]
+    asked = [_checked(problem, attempt).removesuffix("? no") for problem, attempt in true]
     answers = _continue(sampler, tokenizer, [problem for problem, _ in true], asked, ONE_TOKEN)
     right = [
         answer.text == ("? yes" if attempt.solves else "? no")
@@ -93,10 +99,10 @@ def _forced_checks(
 
 def _next_attempts(
     sampler: NativeSampler, tokenizer: PreTrainedTokenizerBase, failures: Sequence[tuple[Problem, Attempt]]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """On the same problems: how often does a fresh first attempt hit, and how often one after a miss was given up?"""
     problems = [problem for problem, _ in failures]
-    given_up = [f"{_written(attempt)}; is it {problem.answer}? no\n" for problem, attempt in failures]
+    given_up = [_checked(problem, attempt) + "\n" for problem, attempt in failures]
     first = _continue(sampler, tokenizer, problems, [""] * len(problems), SETTINGS)
     later = _continue(sampler, tokenizer, problems, given_up, SETTINGS)
     return {
@@ -111,8 +117,9 @@ def _first_line_hits(problem: Problem, rollout: Rollout) -> bool:
     return bool(attempts) and attempts[0].solves
 
 
-def _written(attempt: Attempt) -> str:
-    return ", ".join(map(str, attempt.line.steps))
+def _checked(problem: Problem, attempt: Attempt) -> str:
+    """The attempt as it is written when its check says no."""
+    return write_line(attempt.line.steps, check=(int(problem.answer), False))
 
 
 def _continue(
@@ -130,5 +137,6 @@ def _continue(
     return sampler.sample(prompts, 1, settings, SEED, 0)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return round(sum(values) / len(values), 4) if values else 0.0
+def _mean(values: Sequence[float]) -> float | None:
+    """None of nothing: a skill that was not seen has no figure."""
+    return round(sum(values) / len(values), 4) if values else None

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
-from rlsp.evaluation.evaluate import Summary
+from rlsp.evaluation.evaluate import Summary, place
 from rlsp.evaluation.statistics import Interval
 from rlsp.runs import Run, read_records
 from rlsp.types import Score, from_json
 
 BASE = "base"
-ORDER = (BASE, "self-consistency", "sft", "rlsp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def read_evaluations(run: Run) -> list[Summary]:
         from_json(Summary, summary, where=str(run.path("evaluation", f"{name}.json")))
         for name, summary in run.evaluations().items()
     ]
-    return sorted(found, key=lambda each: ORDER.index(each.name) if each.name in ORDER else len(ORDER))
+    return sorted(found, key=lambda each: place(each.name))
 
 
 def read_scores(run: Run, name: str) -> list[Score]:

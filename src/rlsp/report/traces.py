@@ -6,6 +6,7 @@ hide text become visible.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import asdict, dataclass
 
 from rlsp.behaviours.grounded import Behaviours, count
@@ -29,11 +30,8 @@ MEANINGS = {
     "✗ wrong line accepted": "it does not solve the problem and passed its check",
     "answer": "the line the response commits to",
 }
-_HIDDEN = {
-    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"},
-    **dict.fromkeys((0x7F, 0x85, 0x061C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF), 0xFFFD),
-    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
-}
+_HIDDEN = {"Cc", "Cf", "Zl", "Zp"}
+"""Unicode's categories of characters that show nothing or change how others are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +51,16 @@ def mark(problem: Problem, text: str) -> list[MarkedLine] | None:
 
 
 def visible(text: str) -> str:
-    """The text with control characters and bidirectional overrides shown, cut at MAX_CHARACTERS."""
+    """The text with control and format characters shown, cut at MAX_CHARACTERS."""
     cut = len(text) - MAX_CHARACTERS
     ending = f"\n… {cut:,} more characters" if cut > 0 else ""
-    return text[:MAX_CHARACTERS].translate(_HIDDEN) + ending
+    return "".join(map(_shown, text[:MAX_CHARACTERS])) + ending
+
+
+def _shown(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in _HIDDEN:
+        return character
+    return chr(0x2400 + ord(character)) if ord(character) < 32 else "\ufffd"
 
 
 def _mark(replay: Replay, text: str) -> list[MarkedLine]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlsp.config import Recipe
-from rlsp.report.figures import LINE_STYLES, Chart, Series, Style, lines, smooth
+from rlsp.report.figures import LINE_STYLES, Chart, Series, lines, smooth
 from rlsp.report.wording import compact, duration
 from rlsp.runs import Run, read_lines
 
@@ -29,7 +29,7 @@ SHARES = {
     "behaviour/honest_share": "honest checks",
     "behaviour/true_share": "lines of true arithmetic",
     "truncated": "truncated responses",
-    "zero_variance_groups": "problems with one verdict",
+    "single_verdict_groups": "problems with one verdict",
 }
 LENGTHS = {"length": "all", "length_right": "right answers", "length_wrong": "wrong answers"}
 HEALTH = {
@@ -48,7 +48,6 @@ HEALTH = {
 }
 TABLE = {
     "accuracy": "accuracy",
-    "selection_accuracy": "accuracy, selection problems",
     "exploration": "exploration reward",
     "reward": "reward",
     **{key: f"length, {label}" for key, label in LENGTHS.items()},
@@ -112,19 +111,18 @@ def rl_training(run: Run, recipe: Recipe) -> Training | None:
 
 def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> list[Chart | None]:
     alpha = recipe.reward.alpha
-    parts = [
-        {**each, "right": alpha * each["accuracy"], "search": (1 - alpha) * each["exploration"]}
-        for each in metrics
-        if "accuracy" in each and "exploration" in each
-    ]
     accuracy = _series(metrics, {"accuracy": "training problems"})
-    selection = _series(metrics, {"selection_accuracy": "selection problems"}, points=True)
     reward = _series(
-        parts, {"reward": "total", "right": f"{alpha:g} × accuracy", "search": f"{1 - alpha:g} × exploration"}
+        metrics,
+        {
+            "reward": "total",
+            "reward_correctness": f"{alpha:g} × accuracy",
+            "reward_exploration": f"{1 - alpha:g} × exploration",
+        },
     )
     charts = [
         ("accuracy", "Accuracy", "Look for a rise. A rise in training problems alone is memory, not skill.",
-         accuracy + [_restyled(each, LINE_STYLES[1]) for each in selection], True),
+         accuracy, True),
         ("length", "Response length", "Tokens a response. Look for growth that accuracy follows; the cap is "
          f"{recipe.sampling.max_response_tokens:,}.", _series(metrics, LENGTHS), False),
         ("reward", "The two parts of the reward", "Eq. 1. If exploration rises while accuracy does not, the reward is "
@@ -160,10 +158,6 @@ def _series(metrics: Sequence[Metrics], labels: Mapping[str, str], points: bool 
     return found
 
 
-def _restyled(series: Series, style: Style) -> Series:
-    return Series(series.label, series.x, series.y, style, series.points)
-
-
 def _window(steps: int) -> int:
     """Odd, about a fifteenth of the steps; 1 leaves a short curve as it is."""
     return 1 if steps < 20 else 2 * max(1, steps // 30) + 1
@@ -188,7 +182,7 @@ def _table(metrics: Sequence[Metrics], window: int) -> Table:
     for key, label in TABLE.items():
         present = [each for each in metrics if key in each]
         if present:
-            means = smooth([each[key] for each in present], 1 if key == "selection_accuracy" else window)
+            means = smooth([each[key] for each in present], window)
             by_step = {int(each["step"]): mean for each, mean in zip(present, means, strict=True)}
             rows.append((label, [compact(by_step.get(step)) for step in steps]))
     return Table(steps, rows)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from rlsp.reward import parts
 from rlsp.rl.batch import Experience
 from rlsp.rl.losses import kl_k1
 from rlsp.types import Rollout, Score
@@ -17,17 +18,21 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
     wrong = [rollout.length for rollout, score in zip(rollouts, scores, strict=True) if not score.verdict.correct]
     mask_BR = experience.batch.mask_BR
     kl_N = kl_k1(experience.batch.logprobs_BR, experience.reference_logprobs_BR)[mask_BR]
+    paid = [parts(score.verdict, score.exploration, score.alpha) for score in scores]
     metrics = {
         "accuracy": _mean(score.verdict.correct for score in scores),
         "exploration": _mean(score.exploration.value for score in scores),
         "reward": _mean(score.total for score in scores),
+        "reward_correctness": _mean(correctness for correctness, _ in paid),
+        "reward_exploration": _mean(search for _, search in paid),
         "length": _mean(rollout.length for rollout in rollouts),
         "truncated": _mean(rollout.truncated for rollout in rollouts),
         "tokens": sum(rollout.length for rollout in rollouts),
         "kl": kl_N.mean().item(),
         "explained_variance": explained_variance(experience),
-        "zero_variance_groups": _zero_variance_groups(scores),
     }
+    if len(scores) > len({score.problem_id for score in scores}):
+        metrics["single_verdict_groups"] = _single_verdict_groups(scores)
     if right:
         metrics["length_right"] = _mean(right)
     if wrong:
@@ -43,7 +48,7 @@ def explained_variance(experience: Experience) -> float:
     return 0.0 if variance == 0 else (1 - (returns_N - values_N).var(unbiased=False) / variance).item()
 
 
-def _zero_variance_groups(scores: Sequence[Score]) -> float:
+def _single_verdict_groups(scores: Sequence[Score]) -> float:
     """Share of problems whose rollouts all got the same verdict."""
     verdicts: dict[str, set[bool]] = {}
     for score in scores:

@@ -20,7 +20,8 @@ def policy_loss(
 def value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float, denominator: float
 ) -> Tensor:
-    """½ Σ max((V − G)², (clip(V, V_old ± ε) − G)²) / denominator."""
+    """½ Σ max((V − G)², (clip(V, V_old ± ε) − G)²) / denominator: value clipping as in OpenAI's baselines
+    (Huang et al., "The 37 implementation details of PPO", 2022, detail 9)."""
     values, old_values, returns = (torch.where(mask, each, 0.0) for each in (values, old_values, returns))
     clipped = old_values + (values - old_values).clamp(-clip, clip)
     return 0.5 * torch.maximum((values - returns) ** 2, (clipped - returns) ** 2).sum() / denominator

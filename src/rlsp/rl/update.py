@@ -40,11 +40,15 @@ class Updater:
         for _ in range(self.ppo.epochs):
             order = torch.randperm(len(experience.batch.ids_BT), generator=self.generator)
             for rows in order.split(self.ppo.minibatch_rollouts):
+                if not experience.batch.in_loss_B[rows].any():
+                    continue  # nothing to learn from; momentum alone must not move a weight
                 metrics = self.accumulate(experience, rows, actor_learns)
                 for name, value in (metrics | self._step(actor_learns)).items():
                     collected[name].append(value)
         means = {name: sum(values) / len(values) for name, values in collected.items()}
-        return {**means, "logprob_gap": collected["logprob_gap"][0]}
+        if collected:
+            means["logprob_gap"] = collected["logprob_gap"][0]
+        return means
 
     def accumulate(self, experience: Experience, rows: Tensor, actor_learns: bool) -> dict[str, float]:
         """Add one minibatch's gradients, in micro-batches: both losses are means over the minibatch's tokens, however

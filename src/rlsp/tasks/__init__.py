@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from rlsp.config import TaskRecipe
 from rlsp.errors import InputError
@@ -17,18 +18,18 @@ GENERATED = {countdown.NAME: countdown, chain_sum.NAME: chain_sum}
 
 
 def problems(recipe: TaskRecipe, split: Split, count: int, seed: int) -> list[Problem]:
-    """`count` problems of one split. A file's problems fall into splits by their hash, like generated ones; of a
-    file, all problems of the split are returned when it holds fewer than `count`.
+    """`count` problems of one split, drawn by `seed`. A file's problems fall into splits by their hash, like generated
+    ones; of a file, all problems of the split are returned when it holds fewer than `count`.
 
     Raises:
         InputError: the task is empty, lacks a level, or holds fewer generated problems than asked for.
     """
     if recipe.name == "file":
         every = read_problems(Path(recipe.path))
-        chosen = [problem for problem in every[: recipe.limit or None] if split_of(problem.id) is split][:count]
-        if not chosen:
+        inside = [problem for problem in every[: recipe.limit or None] if split_of(problem.id) is split]
+        if not inside:
             raise InputError(f"{recipe.path}: none of its problems falls into the {split} split; give more of them")
-        return chosen
+        return Random(seed).sample(inside, len(inside))[:count]
     task = GENERATED[recipe.name]
     if unknown := sorted(set(recipe.levels) - set(task.LEVELS)):
         raise InputError(f"task {recipe.name!r} has no level {unknown[0]}; it has {sorted(task.LEVELS)}")
@@ -38,7 +39,3 @@ def problems(recipe: TaskRecipe, split: Split, count: int, seed: int) -> list[Pr
 def replayer(task: str) -> Callable[[Problem, str], Replay] | None:
     """The task's replay of a response; None for a task whose steps no machine can check."""
     return GENERATED[task].replay if task in GENERATED else None
-
-
-def levels(problems: Sequence[Problem]) -> list[int]:
-    return sorted({problem.level for problem in problems})

@@ -17,11 +17,11 @@ TASK = "file"
 
 
 def read_problems(path: Path) -> list[Problem]:
-    """Every problem of the file, in order, repeated questions dropped. A reference that is a whole
+    """Every problem of the file, in order, each question once. A reference that is a whole
     solution is cut to its final answer: what follows `####` (GSM8K) or stands in the last box (MATH).
 
     Raises:
-        InputError: no such file, or a line that is not such an object.
+        InputError: no such file, a line that is not such an object, or a question with two different answers.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -31,7 +31,12 @@ def read_problems(path: Path) -> list[Problem]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             problem = _problem(line, f"{path}:{number}", path.stem)
-            problems.setdefault(problem.id, problem)
+            known = problems.setdefault(problem.id, problem)
+            if known.answer != problem.answer:
+                raise InputError(
+                    f"{path}:{number}: the same question has another answer before: {known.answer!r}, here "
+                    f"{problem.answer!r}; keep one of them"
+                )
     if not problems:
         raise InputError(f"task.path {path}: no problems in it; write one JSON object a line")
     return list(problems.values())
@@ -40,11 +45,13 @@ def read_problems(path: Path) -> list[Problem]:
 def _problem(line: str, where: str, source: str) -> Problem:
     try:
         values = json.loads(line)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{where}: not JSON: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{where}: a JSON object is needed, got {line[:60]!r}")
     question = _text(values, QUESTION_KEYS, where)
+    if not question.strip():
+        raise InputError(f"{where}: the question is empty")
     answer = _reference(_text(values, ANSWER_KEYS, where))
     if not answer:
         raise InputError(f"{where}: the reference answer is empty")

@@ -1,0 +1,89 @@
+"""Model directories on disk: where one is, whether it has changed, and how one is written. Loads no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from rlsp.errors import InputError
+
+NANO_BASE = Path(__file__).parent / "assets" / "nano-base"
+EDGE = 2**20
+"""Of a longer file, this many bytes at either end make its fingerprint: weights are too long to be read for it."""
+
+
+class Saveable(Protocol):
+    """A Hugging Face model or tokenizer."""
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> object: ...
+
+
+def resolve(path: str) -> Path:
+    """`nano` is the model that ships with the package; anything else is a local Hugging Face model directory.
+
+    Raises:
+        InputError: there is no such directory, or it holds no model.
+    """
+    directory = NANO_BASE if path == "nano" else Path(path).expanduser()
+    if not (directory / "config.json").is_file():
+        raise InputError(
+            f"model {path!r}: no config.json in {directory}; give a local Hugging Face model directory, or 'nano'"
+        )
+    if not any(directory.glob("*.safetensors")):
+        raise InputError(
+            f"model {path!r}: no *.safetensors in {directory}; weights in pickle files (*.bin) can run code when they "
+            "are loaded and are refused: convert them with transformers' save_pretrained"
+        )
+    return directory
+
+
+def fingerprint(path: Path) -> str:
+    """A short hash that changes when the file does, or the directory's weights or configuration.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    files = sorted([*path.glob("*.safetensors"), path / "config.json"]) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    try:
+        for file in files:
+            size = file.stat().st_size
+            digest.update(f"{file.name} {size}\n".encode())
+            with file.open("rb") as content:
+                digest.update(content.read(EDGE))
+                content.seek(max(EDGE, size - EDGE))
+                digest.update(content.read())
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error}") from None
+    return digest.hexdigest()[:16]
+
+
+def check_replaceable(directory: Path) -> None:
+    """Raises InputError when writing a checkpoint there would delete something that is no checkpoint."""
+    if directory.is_dir() and not any(directory.iterdir()):
+        return
+    if directory.exists() and not (directory / "config.json").is_file():
+        raise InputError(f"{directory} exists and is no model directory: give another --out")
+
+
+def save(model: Saveable, tokenizer: Saveable, directory: Path) -> None:
+    """Write a Hugging Face checkpoint whole: beside its place, then renamed into it. A checkpoint that stands there is
+    replaced.
+
+    Raises:
+        InputError: something else stands there.
+    """
+    check_replaceable(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    beside = directory.with_name(f".{directory.name}.{os.getpid()}")
+    try:
+        model.save_pretrained(beside)
+        tokenizer.save_pretrained(beside)
+        if directory.exists():
+            shutil.rmtree(directory)
+        beside.rename(directory)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

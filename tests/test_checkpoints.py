@@ -1,0 +1,83 @@
+"""Model directories: found, recognised, written whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from rlsp import checkpoints
+from rlsp.errors import InputError
+from rlsp.models import load_policy, load_tokenizer
+
+
+def test_a_checkpoint_is_written_whole_and_replaced(
+    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    place = tmp_path / "new" / "model"
+    checkpoints.save(tiny_model, tokenizer, place)
+    first = checkpoints.fingerprint(place)
+    with torch.no_grad():
+        tiny_model.lm_head.weight += 1
+    (place / "stale.safetensors").write_bytes(b"from another model")
+    checkpoints.save(tiny_model, tokenizer, place)
+    assert checkpoints.fingerprint(place) != first
+    assert not (place / "stale.safetensors").exists()
+    assert [path.name for path in place.parent.iterdir()] == ["model"]
+    loaded = load_policy(str(place), torch.device("cpu"))
+    assert torch.equal(loaded.get_output_embeddings().weight, tiny_model.lm_head.weight)
+
+
+def test_a_failing_save_leaves_the_old_checkpoint(
+    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    class Broken:
+        def save_pretrained(self, save_directory: object) -> None:
+            raise OSError("no space left on device")
+
+    checkpoints.save(tiny_model, tokenizer, tmp_path / "model")
+    before = checkpoints.fingerprint(tmp_path / "model")
+    with pytest.raises(OSError, match="no space"):
+        checkpoints.save(tiny_model, Broken(), tmp_path / "model")
+    assert checkpoints.fingerprint(tmp_path / "model") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_is_no_checkpoint_is_never_replaced(
+    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="is no model directory"):
+        checkpoints.save(tiny_model, tokenizer, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_fingerprint_sees_both_ends_of_a_long_file(tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    seen = set()
+    for content in (b"a" * 3_000_000, b"b" + b"a" * 2_999_999, b"a" * 2_999_999 + b"b", b"a" * 2_999_999):
+        file.write_bytes(content)
+        seen.add(checkpoints.fingerprint(file))
+    assert len(seen) == 4
+    with pytest.raises(InputError, match="nowhere"):
+        checkpoints.fingerprint(tmp_path / "nowhere")
+
+
+def test_pickled_weights_are_refused(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
+    tiny_model.config.save_pretrained(tmp_path)
+    torch.save(tiny_model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"pickle files"):
+        load_policy(str(tmp_path), torch.device("cpu"))
+
+
+def test_code_that_comes_with_a_model_is_never_run(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    own = '"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.Model"}'
+    (tmp_path / "config.json").write_text(config.replace('"model_type": "llama"', own))
+    (tmp_path / "mine.py").write_text("raise SystemExit('ran')")
+    for load in (load_tokenizer, lambda path: load_policy(path, torch.device("cpu"))):
+        with pytest.raises(InputError, match="be loaded"):
+            load(str(tmp_path))
