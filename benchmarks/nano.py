@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rlsp import runs
@@ -107,7 +108,7 @@ NAMES = {
     "base": "base",
     "self-consistency": "base, majority vote at equal tokens",
     "vote over values": "base, vote over final values at equal tokens",
-    "any right": "base, any sample right at equal tokens (no vote can beat it)",
+    "any right": "base, any sample right at equal tokens",
     "sft": "SFT",
     "rlsp": "RLSP",
     "outcome from SFT": "outcome-only PPO from SFT (α = 1)",
@@ -119,7 +120,6 @@ COLUMNS: dict[str, Callable[[Row], float]] = {
     "checks": lambda row: row["behaviours"]["checks"],
     "honest %": lambda row: 100 * row["behaviours"].get("honest_share", float("nan")),
     "backtracks": lambda row: row["behaviours"]["backtracks"],
-    "alternatives": lambda row: row["behaviours"]["alternatives"],
     "right rejected": lambda row: row["behaviours"]["right_rejected"],
     "truncated %": lambda row: 100 * row["truncated"],
 }
@@ -127,7 +127,9 @@ COLUMNS: dict[str, Callable[[Row], float]] = {
 
 def _print_table(seeds: Sequence[dict[str, Row]]) -> None:
     problems = seeds[0]["base"]["problems"]
-    table = Table(title=f"nano, {len(seeds)} seeds × {problems} held-out problems: mean ± 95 % interval over seeds")
+    title = f"nano, {len(seeds)} seeds × {problems} held-out problems: mean ± 95 % interval over seeds"
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.caption = "No vote over the base's samples can beat 'any sample right', which asks the verifier."
     table.add_column("")
     for column in COLUMNS:
         table.add_column(column, justify="right")

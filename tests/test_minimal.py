@@ -163,7 +163,7 @@ def test_it_is_short_and_stands_alone() -> None:
 
 
 def test_prompts_and_rollouts(both: Both, tokenizer: PreTrainedTokenizerBase) -> None:
-    lengths = both.batch.lengths_B
+    lengths = both.batch.mask_BR.sum(1)
     assert both.rollouts.truncated_B.any() and not both.rollouts.truncated_B.all(), "both kinds must be compared"
     assert torch.equal(both.rollouts.mask_BR.sum(1), lengths)
     assert len(set((~both.batch.sampled_BT).sum(1).tolist())) > 1, "prompts must be ragged"

@@ -191,7 +191,7 @@ def test_collate_by_hand() -> None:
     assert batch.mask_BR.int().tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch.logprobs_BR.tolist() == [[-0.5, -1.0, -1.5], [-0.5, 0.0, 0.0]]
     assert batch.rewards_B.tolist() == [0.75, -2.0]
-    assert batch.lengths_B.tolist() == [3, 1]
+    assert batch.mask_BR.sum(1).tolist() == [3, 1]
     assert batch.in_loss_B.tolist() == [True, True]
     assert collate(rollouts, scores, True, torch.device("cpu")).in_loss_B.tolist() == [True, False]
 
@@ -213,7 +213,7 @@ def test_microbatches_hold_every_row_once_within_the_budget(max_tokens: int) -> 
         assert ids_bT.numel() <= max_tokens or len(piece) == 1
         assert ids_bT.shape == sampled_bT.shape
         assert sampled_bT[:, -1].any(), "cut to the longest sequence"
-        assert torch.equal(sampled_bT.sum(1), batch.lengths_B[piece]), "and no shorter"
+        assert torch.equal(sampled_bT.sum(1), batch.mask_BR.sum(1)[piece]), "and no shorter"
         assert torch.equal(ids_bT, batch.ids_BT[piece][:, : ids_bT.shape[1]])
     assert sorted(seen) == sorted(rows.tolist())
 
@@ -306,7 +306,7 @@ def test_gradients_are_those_of_the_losses_written_out(
     experience = make_experience(policy, critic, 4, mask_truncated)
     batch, settings = experience.batch, ppo()
     counted = [row for row in range(ROLLOUTS) if batch.in_loss_B[row]]
-    tokens = sum(int(batch.lengths_B[row]) for row in counted)
+    tokens = sum(int(batch.mask_BR[row].sum()) for row in counted)
     policy_terms, value_terms = [], []
     for row in counted:
         positions = batch.sampled_BT[row].nonzero().squeeze(1)

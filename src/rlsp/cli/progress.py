@@ -17,6 +17,8 @@ from rich.progress import (
 )
 
 console = Console()
+if not console.is_terminal:
+    console.width = 140  # a log file has no edge
 LINES_PER_STAGE = 5
 SECONDS_PER_LINE = 30.0
 """Without a terminal (a log file, CI) a stage prints about so many lines, or one in so many seconds, and no bar."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rlsp.cli.progress import console
@@ -12,22 +13,26 @@ from rlsp.evaluation.evaluate import place
 
 
 def print_results(title: str, summaries: Iterable[Mapping[str, Any]]) -> None:
-    """One row a summary, in the order of the method."""
-    rows = sorted(summaries, key=lambda row: place(row["name"]))
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = "Intervals are 95 % (Wilson). Tokens are generated tokens a problem; the rest are means a response."
+    """One row a summary, in the order of the method; fits into 80 columns."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.caption = "Intervals: Wilson. Tokens a problem; checks and backtracks a response."
     table.add_column("")
-    for heading in ("accuracy", "95 % interval", "tokens", "truncated", "checks", "backtracks", "alternatives"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        behaviours = row["behaviours"]
+    for heading in ("accuracy (95 %)", "tokens", "cut off", "checks", "backtracks"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in sorted(summaries, key=lambda row: place(row["name"])):
         low, high = row["interval"]
         table.add_row(
             row["label"],
-            f"{100 * row['accuracy']:.1f} %",
-            f"{100 * low:.1f} – {100 * high:.1f}",
+            f"{100 * row['accuracy']:.1f} % ({100 * low:.1f}–{100 * high:.1f})",
             f"{row['mean_tokens']:.1f}",
             f"{100 * row['truncated']:.1f} %",
-            *(f"{behaviours[key]:.2f}" if behaviours else "–" for key in ("checks", "backtracks", "alternatives")),
+            *(f"{row['behaviours'][key]:.2f}" if row["behaviours"] else "–" for key in ("checks", "backtracks")),
         )
     console.print(table)

@@ -75,7 +75,7 @@ def _vote(test: list[Problem], recipe: Recipe, out: Run, progress: Progress) -> 
         trained = out.evaluations()["rlsp"]
         budget = round(trained["mean_tokens"] * trained["problems"])
         base = stages.open_policy(recipe.model.path)
-        _keep(out, stages.vote(base, test, recipe, progress, "Base, majority vote", budget))
+        _keep(out, stages.vote(base, test, recipe, progress, "Base, majority", budget))
 
 
 def _keep(out: Run, evaluation: Evaluation) -> None:

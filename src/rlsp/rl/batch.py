@@ -24,10 +24,6 @@ class Batch:
     in_loss_B: Tensor
     temperature: float
 
-    @property
-    def lengths_B(self) -> Tensor:
-        return self.mask_BR.sum(1)
-
 
 @dataclass(frozen=True, slots=True)
 class Experience:
