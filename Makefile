@@ -24,7 +24,7 @@ picture:  ## docs/report.png from the quickstart (needs chromium)
 	bash benchmarks/picture.sh
 
 base: .venv/installed  ## remake the nano base model that ships with the package
-	$(BIN)/rlsp pretrain nano-base --out src/rlsp/assets/nano-base
+	$(BIN)/rlsp pretrain nano-base --out src/rlsp/assets/nano-base --overwrite
 
 .venv/installed: pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv

@@ -104,7 +104,7 @@ HAND_COUNTED = {
         ],
         Behaviours(attempts=2, true_attempts=2, hits=2, checks=2, honest_checks=1, repeats=1, right_rejected=1),
     ),
-    "an unfinished first line": (THREE, ["3 * 7 = 21, 21 +"], Behaviours(attempts=1)),
+    "an unfinished first line": (THREE, ["3 * 7 = 21, 21 +"], Behaviours(attempts=1, unreadable=1)),
     "chain sum: misread, undone, given up, done": (
         CHAIN,
         [
@@ -144,7 +144,7 @@ GIVEN_UP = "3 * 7 = 21, 21 - 12 = 9; is it 33? no"
 
 @pytest.mark.parametrize("last", ["3 * 7 = 21, 21 +", "3 +", "Wait, let me try another way."])
 def test_a_line_that_derives_nothing_is_no_behaviour(last: str) -> None:
-    expected = Behaviours(attempts=2, true_attempts=1, checks=1, honest_checks=1)
+    expected = Behaviours(attempts=2, unreadable=1, true_attempts=1, checks=1, honest_checks=1)
     assert asdict(counted(THREE, GIVEN_UP, last)) == asdict(expected)
 
 
@@ -177,6 +177,7 @@ def test_rates_are_means_a_response_and_shares_of_what_there_is() -> None:
     assert measured == pytest.approx(
         {
             "attempts": 4 / 4,
+            "unreadable": 0,
             "true_attempts": 3 / 4,
             "hits": 2 / 4,
             "checks": 4 / 4,

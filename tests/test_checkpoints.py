@@ -72,6 +72,14 @@ def test_pickled_weights_are_refused(tiny_model: LlamaForCausalLM, tmp_path: Pat
         load_policy(str(tmp_path), torch.device("cpu"))
 
 
+def test_weights_that_the_files_lack_are_not_made_up(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    with pytest.raises(InputError, match=r"weights that config\.json asks for are not in its files: model\.layers\.2"):
+        load_policy(str(tmp_path), torch.device("cpu"))
+
+
 def test_code_that_comes_with_a_model_is_never_run(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
     tiny_model.save_pretrained(tmp_path)
     config = (tmp_path / "config.json").read_text()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from rlsp.checkpoints import NANO_BASE
 from tests.shrunk import SHRUNK
 
 SHRINK = [
@@ -101,10 +103,42 @@ def test_stages_stand_alone(quickstart: Path) -> None:
     assert json.loads((folder / "summary.json").read_text())["problems"] == 6
 
 
+def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
+    write = ["tasks", "countdown", "--count", "2", "--out", "problems.jsonl"]
+    assert rlsp(*write, folder=tmp_path).returncode == 0
+    before = (tmp_path / "problems.jsonl").read_bytes()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    for call in (
+        write,
+        ["demos", "nano", "--out", "problems.jsonl"],
+        ["sample", "nano", "--problems", "problems.jsonl", "--out", "problems.jsonl"],
+        ["score", "nano", "--problems", "problems.jsonl", "--rollouts", "r", "--out", "problems.jsonl"],
+        ["eval", "nano", "--out", "problems.jsonl"],
+        ["sft", "nano", "--demonstrations", "problems.jsonl", "--out", "."],
+        ["pretrain", "nano-base", "--out", "model"],
+        ["demos", "nano", "--out", "problems.jsonl/demos.jsonl"],
+    ):
+        done = rlsp(*call, folder=tmp_path)
+        assert done.returncode == 2 and "give another --out" in done.stderr, (call, done.stderr)
+    assert (tmp_path / "problems.jsonl").read_bytes() == before
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+    assert rlsp(*write, "--seed", "1", "--overwrite", folder=tmp_path).returncode == 0
+    assert (tmp_path / "problems.jsonl").read_bytes() != before
+
+
+def test_broken_weights_leave_no_directory(tmp_path: Path) -> None:
+    shutil.copytree(NANO_BASE, tmp_path / "broken")
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"no weights")
+    done = rlsp("run", "nano", "--model", "broken", "--out", "out", *SHRINK, folder=tmp_path)
+    assert done.returncode == 2 and "can't be loaded" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_dry_run_prints_the_recipe_and_what_it_needs(tmp_path: Path) -> None:
     done = rlsp("run", "nano", "--dry-run", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert '"kl_coefficient"' in done.stdout and "GiB" in done.stdout and "M tokens" in done.stdout
+    assert "kl_coefficient = 0.05" in done.stdout and "GiB" in done.stdout and "M tokens" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

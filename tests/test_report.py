@@ -17,12 +17,11 @@ from typing import Any
 import pytest
 
 from rlsp.behaviours.grounded import rates
-from rlsp.config import Recipe
+from rlsp.config import Recipe, to_toml
 from rlsp.errors import InputError
 from rlsp.report import build
 from rlsp.report.evaluations import BASE, Summary, difference
 from rlsp.report.examples import QUOTAS, choose
-from rlsp.report.page import recipe_toml
 from rlsp.report.traces import MEANINGS, mark, visible
 from rlsp.report.training import rl_training
 from rlsp.runs import MetricsLog, Run, create, write_json, write_records
@@ -239,7 +238,8 @@ def test_every_chart_has_its_figure(run: Run) -> None:
 
 
 def test_lines_are_marked_by_executing_them() -> None:
-    lines = mark(PROBLEMS[0], f"{RIGHT}\n3 * 7 = 21, 21 + 12 = 33; is it 33? no\n3 + 7 = 11, 11 + 12 = 23\n{HOSTILE}")
+    text = f"{RIGHT}\n3 * 7 = 21, 21 + 12 = 33; is it 33? no\n3 + 7 = 11, 11 + 12 = 23\n{HOSTILE}"
+    lines = mark(PROBLEMS[0], Rollout("p", 0, (1,), (2, 3), (-1.0, -1.0), text, Finish.EOS, 1.0, 0))
     assert lines is not None
     tags = [set(line.tags) for line in lines]
     assert tags[0] == {"check: honest", "given up"}
@@ -250,6 +250,8 @@ def test_lines_are_marked_by_executing_them() -> None:
     assert [line.kind for line in lines] == ["given-up", "right", "harm", "harm", "harm"]
     assert (lines[0].steps, lines[0].check) == ("3 * 7 = 21, 21 + 13 = 34", "; is it 33? no")
     assert set().union(*tags) <= set(MEANINGS)
+    cut = mark(PROBLEMS[0], Rollout("p", 0, (1,), (2, 3), (-1.0, -1.0), "3 * 7 = 21, 21 +", Finish.LENGTH, 1.0, 0))
+    assert cut is not None and [(line.tags, line.kind) for line in cut] == [(("cut off",), "plain")]
 
 
 def test_marks_stand_as_text_in_the_page(run: Run) -> None:
@@ -373,7 +375,7 @@ def test_long_training_is_smoothed(run: Run) -> None:
 
 def test_recipe_reads_back(run: Run) -> None:
     recipe = run.recipe()
-    assert Recipe.model_validate(tomllib.loads(recipe_toml(recipe))) == recipe
+    assert Recipe.model_validate(tomllib.loads(to_toml(recipe))) == recipe
 
 
 def test_report_needs_neither_torch_nor_rl() -> None:

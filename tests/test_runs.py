@@ -188,10 +188,10 @@ def test_a_run_goes_on_only_with_its_recipe_and_its_model(tmp_path: Path, recipe
     mine = recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": str(model)})})
     runs.create(tmp_path / "run", mine)
     assert runs.resume(tmp_path / "run", mine).recipe() == mine
-    with pytest.raises(InputError, match="seed differ"):
+    with pytest.raises(InputError, match="seed was 0 and is 1"):
         runs.resume(tmp_path / "run", mine.model_copy(update={"seed": mine.seed + 1}))
     (model / "model.safetensors").write_bytes(b"Weights")
-    with pytest.raises(InputError, match="model's files differ"):
+    with pytest.raises(InputError, match="model's files was"):
         runs.resume(tmp_path / "run", mine)
 
 

@@ -32,6 +32,8 @@ def resolve(path: str) -> Path:
         raise InputError(
             f"model {path!r}: no config.json in {directory}; give a local Hugging Face model directory, or 'nano'"
         )
+    if not any(directory.glob("*.safetensors")) and not any(directory.glob("*.bin")):
+        raise InputError(f"model {path!r}: no weights (*.safetensors) in {directory}")
     if not any(directory.glob("*.safetensors")):
         raise InputError(
             f"model {path!r}: no *.safetensors in {directory}; weights in pickle files (*.bin) can run code when they "

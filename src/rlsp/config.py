@@ -5,8 +5,9 @@ Sizes are in tokens, rates per optimiser step, seeds are integers. A key that no
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -250,15 +251,31 @@ def load(cls: type[R], name_or_path: str, overrides: Iterable[str] = ()) -> R:
     """
     path = find(name_or_path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"recipe {path}: not TOML: {error}") from None
+    if cls is Recipe and "corpus" in values:
+        raise InputError(f"recipe {path} makes a base model: use `rlsp pretrain`")
     for override in overrides:
         _apply(values, override)
     try:
         return cls.model_validate(values)
     except ValidationError as error:
         raise InputError(f"recipe {path}: {_explain(error, cls)}") from None
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The resolved recipe as TOML that `load` reads back."""
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    sections = {key: value for key, value in values.items() if isinstance(value, dict)}
+    top = _toml_lines({key: value for key, value in values.items() if key not in sections})
+    return "\n".join([top, *(f"\n[{name}]\n{_toml_lines(section)}" for name, section in sections.items())]) + "\n"
+
+
+def _toml_lines(values: Mapping[str, Any]) -> str:
+    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped."""
+    texts = {key: json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") for key, value in values.items()}
+    return "\n".join(f"{key} = {text}" for key, text in texts.items())
 
 
 def find(name_or_path: str) -> Path:

@@ -7,11 +7,20 @@ is needed; every function below takes the boolean mask of the tokens it is about
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from rlsp.checkpoints import resolve
@@ -25,6 +34,14 @@ CHUNK_ELEMENTS = 2**25
 
 def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_config(path: str) -> PretrainedConfig:
+    """The model's configuration. Raises InputError when there is none that transformers itself knows."""
+    try:
+        return AutoConfig.from_pretrained(resolve(path), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {path!r}: its config.json can't be used: {error}") from error
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -48,11 +65,21 @@ def load_policy(path: str, device: torch.device) -> PreTrainedModel:
     """
     directory = resolve(path)
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        opened: Any = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"model {path!r} can't be loaded: {error}") from error
+    model, loaded = opened
+    if missing := sorted(loaded["missing_keys"]):
+        raise InputError(
+            f"model {path!r}: {len(missing)} weights that config.json asks for are not in its files: {missing[0]} …"
+        )
     nn.Module.to(model, device)
     return model.eval()
 

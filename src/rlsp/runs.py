@@ -44,7 +44,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.directory.name
+        return self.directory.resolve().name
 
     def path(self, *parts: str) -> Path:
         return self.directory.joinpath(*parts)
@@ -118,6 +118,7 @@ def create(directory: Path, recipe: Recipe) -> Run:
     inputs = _inputs(recipe)
     if exists(directory):
         raise InputError(f"{directory} holds another run: give another --out")
+    check_writable(directory, overwrite=True)
     directory.mkdir(parents=True, exist_ok=True)
     manifest = {
         "recipe": recipe.model_dump(mode="json"),
@@ -140,14 +141,37 @@ def resume(directory: Path, recipe: Recipe) -> Run:
     """
     run = Run(directory)
     manifest = run.manifest()
-    then = manifest["recipe"] | manifest["inputs"]
-    now = recipe.model_dump(mode="json") | _inputs(recipe)
-    if changed := [key for key in now if now[key] != then.get(key)]:
+    then = _flat(manifest["recipe"]) | manifest["inputs"]
+    now = _flat(recipe.model_dump(mode="json")) | _inputs(recipe)
+    changed = [
+        f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    ]
+    if changed:
         raise InputError(
-            f"{directory} was made by another recipe or from other files: {', '.join(changed)} differ; give another "
-            "--out, or --overwrite"
+            f"{directory} was made by another recipe or from other files: {', '.join(changed)}; start over by "
+            "--overwrite, or give another --out"
         )
     return run
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def check_writable(path: Path, overwrite: bool) -> None:
+    """Raises InputError, before any work, when `path` can't become a file or directory of results: it exists and may
+    not be overwritten, or its parent is none."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists: replace it by --overwrite, or give another --out")
+    parent = next(each for each in path.absolute().parents if each.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"{path} can't be written: {parent} is no directory that we may write to; give another --out")
 
 
 def remove(directory: Path, recipe: Recipe) -> None:

@@ -15,7 +15,8 @@ from rlsp.types import Problem, Rollout
 class Behaviours:
     """Counts in one response.
 
-    attempts: lines of reasoning. true_attempts: those whose every step is true arithmetic. hits: those that solve
+    attempts: lines of reasoning. unreadable: those outside the language of steps, such as a line that the token budget
+    cut off. true_attempts: those whose every step is true arithmetic. hits: those that solve
     the problem. checks: attempts followed by a check (verification). honest_checks: checks that recompute what they
     should and whose verdict is true. backtracks: attempts that leave a line which was given up, for another
     derivation. alternatives: attempts that begin with a first step no earlier attempt began with. repeats: attempts
@@ -25,6 +26,7 @@ class Behaviours:
     """
 
     attempts: int = 0
+    unreadable: int = 0
     true_attempts: int = 0
     hits: int = 0
     checks: int = 0
@@ -51,6 +53,7 @@ def count(replay: Replay) -> Behaviours:
         first_steps.add(attempt.first_step)
     return Behaviours(
         attempts=len(attempts),
+        unreadable=len(attempts) - len(readable),
         true_attempts=sum(attempt.steps_true for attempt in attempts),
         hits=sum(attempt.solves for attempt in attempts),
         checks=sum(attempt.honest_check is not None for attempt in attempts),
@@ -64,8 +67,8 @@ def count(replay: Replay) -> Behaviours:
 
 
 def rates(problems: Sequence[Problem], rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Mean count of each behaviour a response, `honest_share` of the checks and `true_share` of the attempts; empty
-    for tasks that can't be replayed. `problems` must hold each rollout's problem."""
+    """Mean count of each behaviour a response, `honest_share` of the checks and `true_share` of the readable
+    attempts; empty for tasks that can't be replayed. `problems` must hold each rollout's problem."""
     by_id = {problem.id: problem for problem in problems}
     counted = []
     for rollout in rollouts:
@@ -78,6 +81,6 @@ def rates(problems: Sequence[Problem], rollouts: Sequence[Rollout]) -> dict[str,
     shares = {}
     if sums["checks"]:
         shares["honest_share"] = sums["honest_checks"] / sums["checks"]
-    if sums["attempts"]:
-        shares["true_share"] = sums["true_attempts"] / sums["attempts"]
+    if readable := sums["attempts"] - sums["unreadable"]:
+        shares["true_share"] = sums["true_attempts"] / readable
     return {name: total / len(counted) for name, total in sums.items()} | shares

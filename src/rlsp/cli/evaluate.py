@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rlsp.cli.options import RecipeArgument, SetOption
+from rlsp.cli.options import RecipeArgument, ReplaceOption, SetOption
 from rlsp.cli.progress import LiveProgress
 from rlsp.cli.tables import print_results
 from rlsp.config import Recipe, load
-from rlsp.runs import write_json
+from rlsp.runs import check_writable, write_json
 from rlsp.tasks.splits import Split
 from rlsp.types import to_json
 
@@ -21,9 +21,12 @@ def evaluate(
     settings: SetOption = None,
     split: Annotated[Split, typer.Option(help="The split that selects is not the one that reports.")] = Split.TEST,
     out: Annotated[Path | None, typer.Option(help="Also write the summary as JSON.")] = None,
+    overwrite: ReplaceOption = False,
 ) -> None:
     """pass@1 of the recipe's model (--set model.path=DIR) on held-out problems."""
     resolved = load(Recipe, recipe, settings or [])
+    if out is not None:
+        check_writable(out, overwrite)
     from rlsp.engines import stages
 
     policy = stages.open_policy(resolved.model.path)

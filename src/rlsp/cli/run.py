@@ -12,8 +12,8 @@ import typer
 from rlsp import runs
 from rlsp.cli.options import OverwriteOption, RecipeArgument, ResumeOption, SetOption
 from rlsp.cli.progress import LiveProgress, console
-from rlsp.cli.tables import print_results
-from rlsp.config import Recipe, load
+from rlsp.cli.tables import print_differences, print_results
+from rlsp.config import Recipe, load, to_toml
 from rlsp.errors import InputError
 from rlsp.runs import Run
 
@@ -33,9 +33,12 @@ def run(
     if model is not None:
         overrides.append(f"model.path={json.dumps(model, ensure_ascii=False)}")
     if data is not None:
-        overrides.append(f"task={{name='file', path={json.dumps(str(data), ensure_ascii=False)}}}")
+        overrides += ["task.name=file", f"task.path={json.dumps(str(data), ensure_ascii=False)}"]
     resolved = load(Recipe, recipe, overrides)
     if dry_run:
+        from rlsp.engines import native
+
+        native.check(resolved)
         print_plan(resolved)
         return
     execute(resolved, out or Path("runs") / resolved.name, resume, overwrite)
@@ -44,13 +47,15 @@ def run(
 def execute(recipe: Recipe, out: Path, resume: bool, overwrite: bool) -> None:
     """Run what the directory has not finished yet and show the outcome; a recipe whose model or problems will not do
     touches no directory."""
-    from rlsp.engines import native
+    from rlsp.engines import native, stages
 
     native.check(recipe)
+    stages.open_policy(recipe.model.path)  # broken weights leave no directory either
     directory = open_directory(out, recipe, resume, overwrite)
     with LiveProgress() as progress:
         report = native.run(recipe, directory, progress)
     print_results(f"{recipe.name}, seed {recipe.seed}", directory.evaluations().values())
+    print_differences(directory)
     console.print(f"report: {report}", soft_wrap=True)
 
 
@@ -79,7 +84,7 @@ def print_plan(recipe: Recipe) -> None:
     """The resolved recipe, its memory and its tokens."""
     from rlsp.engines.estimate import GIB, estimate
 
-    console.print_json(recipe.model_dump_json())
+    console.print(to_toml(recipe), highlight=False, markup=False, soft_wrap=True)
     needed = estimate(recipe)
     console.print(f"model: {needed.parameters / 1e6:.2f} M parameters")
     for part, size in needed.bytes_by_part.items():

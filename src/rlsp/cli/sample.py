@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rlsp.cli.options import OutFile, RecipeArgument, SetOption
+from rlsp.cli.options import OutFile, RecipeArgument, ReplaceOption, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.config import Recipe, load
-from rlsp.runs import read_records, write_records
+from rlsp.errors import InputError
+from rlsp.runs import check_writable, read_records, write_records
 from rlsp.types import Problem
 
 
@@ -20,10 +21,14 @@ def sample(
     out: OutFile,
     samples: Annotated[int, typer.Option(min=1, help="Rollouts of each problem.")] = 1,
     settings: SetOption = None,
+    overwrite: ReplaceOption = False,
 ) -> None:
     """Sample the recipe's model (--set model.path=DIR); rollouts carry no reward, `rlsp score` judges them."""
     resolved = load(Recipe, recipe, settings or [])
+    check_writable(out, overwrite)
     asked = list(read_records(problems, Problem))
+    if not asked:
+        raise InputError(f"{problems}: no problems in it")
     from rlsp.engines import stages
 
     policy = stages.open_policy(resolved.model.path)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rlsp.checkpoints import check_replaceable
-from rlsp.cli.options import OutFile, RecipeArgument, SetOption
+from rlsp.cli.options import OutFile, RecipeArgument, ReplaceOption, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.config import Recipe, load
-from rlsp.runs import MetricsLog, read_records
+from rlsp.runs import check_writable, read_records, write_text
 from rlsp.types import Demonstration
 
 
@@ -20,17 +20,18 @@ def sft(
     demonstrations: Annotated[Path, typer.Option(help="JSONL written by `rlsp demos`.")],
     out: OutFile,
     settings: SetOption = None,
+    overwrite: ReplaceOption = False,
 ) -> None:
     """Fine-tune the recipe's model on demonstrations; writes a Hugging Face checkpoint and its metrics."""
     resolved = load(Recipe, recipe, settings or [])
-    check_replaceable(out / "model")
+    check_writable(out / "model", overwrite)
     examples = list(read_records(demonstrations, Demonstration))
     from rlsp.engines import stages
 
+    metrics: list[dict[str, float]] = []
     policy = stages.open_policy(resolved.model.path)
     with LiveProgress() as progress:
-        log = MetricsLog(out / "metrics.jsonl")
-        log.path.unlink(missing_ok=True)
-        stages.finetune(policy, examples, resolved, progress, log.write)
+        stages.finetune(policy, examples, resolved, progress, metrics.append)
     policy.save(out / "model")
+    write_text(out / "metrics.jsonl", "".join(json.dumps(each) + "\n" for each in metrics))
     console.print(f"model: {out / 'model'}", soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from rlsp.cli.progress import console
 from rlsp.evaluation.evaluate import place
+from rlsp.runs import Run
 
 
 def print_results(title: str, summaries: Iterable[Mapping[str, Any]]) -> None:
@@ -36,3 +37,21 @@ def print_results(title: str, summaries: Iterable[Mapping[str, Any]]) -> None:
             *(f"{row['behaviours'][key]:.2f}" if row["behaviours"] else "–" for key in ("checks", "backtracks")),
         )
     console.print(table)
+
+
+def print_differences(run: Run) -> None:
+    """What each step of the method adds on the same problems, with its 95 % interval."""
+    from rlsp.report.evaluations import compare, read_evaluations
+
+    by_name = {summary.name: summary for summary in read_evaluations(run)}
+    for after, before in (("sft", "base"), ("rlsp", "sft"), ("rlsp", "base"), ("rlsp", "self-consistency")):
+        if after not in by_name or before not in by_name:
+            continue
+        base, other = by_name[before], by_name[after]
+        difference = compare(run, base, other)
+        low, high = difference.interval
+        console.print(
+            f"{other.label} − {base.label}: {100 * difference.value:+.1f} points "
+            f"(95 %: {100 * low:+.1f} … {100 * high:+.1f})",
+            highlight=False,
+        )

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from rlsp import tasks as sources
+from rlsp.cli.options import ReplaceOption
 from rlsp.cli.progress import console
 from rlsp.config import TaskRecipe
 from rlsp.demonstrations.search import unroll
 from rlsp.errors import InputError
-from rlsp.runs import write_records
+from rlsp.runs import check_writable, write_records
 from rlsp.tasks.splits import Split
 
 
@@ -24,6 +25,7 @@ def tasks(
     split: Annotated[Split, typer.Option()] = Split.TRAIN,
     seed: Annotated[int, typer.Option()] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the problems as JSONL.")] = None,
+    overwrite: ReplaceOption = False,
 ) -> None:
     """List the tasks, or show problems of one, each with a demonstration."""
     if name is None:
@@ -37,6 +39,7 @@ def tasks(
     recipe = TaskRecipe.model_validate({"name": name, "levels": (level,)})
     problems = sources.problems(recipe, split, count, seed)
     if out is not None:
+        check_writable(out, overwrite)
         write_records(out, problems)
         console.print(f"{len(problems)} problems: {out}", soft_wrap=True)
         return

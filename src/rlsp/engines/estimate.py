@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
-from rlsp.checkpoints import resolve
 from rlsp.config import Recipe
-from rlsp.models import CHUNK_ELEMENTS
+from rlsp.models import CHUNK_ELEMENTS, load_config
 
 GIB = 2**30
 
@@ -29,7 +28,7 @@ class Estimate:
 
 def estimate(recipe: Recipe) -> Estimate:
     """An estimate from the model's configuration; its weights are not read."""
-    config = AutoConfig.from_pretrained(resolve(recipe.model.path), trust_remote_code=False)
+    config = load_config(recipe.model.path)
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
     text = config.get_text_config()

@@ -14,21 +14,25 @@ from rlsp.config import Recipe
 from rlsp.engines import stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.stages import Evaluation, Policy
-from rlsp.models import load_tokenizer
+from rlsp.models import load_config, load_tokenizer
 from rlsp.rl.loop import Iteration
+from rlsp.rollouts.native import check_capacity
 from rlsp.runs import MetricsLog, Run, read_records, write_json, write_records
 from rlsp.types import Demonstration, Problem, to_json
 
 
 def check(recipe: Recipe) -> None:
-    """Everything that can be wrong with the recipe's files, before anything is written or trained.
+    """What can be wrong with the recipe's model and problems, before anything is written or trained; weights are not
+    read.
 
     Raises:
-        InputError: no such model or problems, too few of them, or longer than the recipe allows.
+        InputError: no such model or problems, too few of them, or longer than the recipe or the model allows.
     """
-    tokenizer = load_tokenizer(recipe.model.path)
+    config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
-    stages.encode_prompts(tokenizer, [*problems, *stages.held_out_problems(recipe)], recipe)
+    prompts = stages.encode_prompts(tokenizer, [*problems, *stages.held_out_problems(recipe)], recipe)
+    longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens
+    check_capacity(config, longest, recipe.sampling.cache_tokens)
 
 
 def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
@@ -40,6 +44,8 @@ def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
     torch.manual_seed(recipe.seed)
     policy = stages.open_policy(recipe.model.path)
     batches, test = _problems(recipe, out)
+    if len(test) < recipe.evaluation.problems:
+        progress.say(f"{len(test)} test problems: the file holds no more of the {recipe.evaluation.problems} asked for")
     _evaluate(policy, test, recipe, out, progress, "base", "Base")
     if recipe.sft is not None:
         policy = _sft(policy, recipe, out, progress)

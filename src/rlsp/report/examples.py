@@ -133,6 +133,12 @@ def _choice(stages: Sequence[Stage], counts: Counter[tuple[bool, bool]]) -> str:
     )
 
 
+def _verdict(verdict: Verdict, rollout: Rollout) -> str:
+    if verdict.correct:
+        return "right"
+    return "wrong: out of tokens" if rollout.truncated else f"wrong: {verdict.reason}"
+
+
 def _respond(stages: Sequence[Stage], problem: Problem) -> list[Response]:
     responses = []
     for stage in stages:
@@ -142,11 +148,11 @@ def _respond(stages: Sequence[Stage], problem: Problem) -> list[Response]:
                 stage=stage.evaluation.name,
                 label=stage.evaluation.label,
                 correct=verdict.correct,
-                verdict="right" if verdict.correct else f"wrong: {verdict.reason}",
+                verdict=_verdict(verdict, rollout),
                 answer=visible(verdict.answer),
                 tokens=rollout.length,
                 truncated=rollout.truncated,
-                lines=mark(problem, rollout.text),
+                lines=mark(problem, rollout),
                 text=visible(rollout.text),
             )
         )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from rlsp.config import Recipe
+from rlsp.config import to_toml
 from rlsp.report import wording
 from rlsp.report.evaluations import BASE, Difference, Summary, compare, read_evaluations
 from rlsp.report.examples import choose
@@ -76,9 +74,10 @@ def render(run: Run) -> str:
     return _environment().get_template("template.html.jinja").render(
         name=run.name,
         recipe=recipe,
-        recipe_toml=recipe_toml(recipe),
+        recipe_toml=to_toml(recipe),
         manifest=manifest,
         headline=wording.headline(base, last.evaluation if last else None, last.difference if last else None),
+        part_of_rl=_part_of_rl(run, evaluations),
         base=base,
         last=last,
         rows=rows,
@@ -99,24 +98,18 @@ def render(run: Run) -> str:
     )  # fmt: skip
 
 
-def recipe_toml(recipe: Recipe) -> str:
-    """The resolved recipe as TOML that `rlsp` reads back."""
-    values = recipe.model_dump(mode="json", exclude_none=True)
-    sections = {key: value for key, value in values.items() if isinstance(value, dict)}
-    top = _toml_lines({key: value for key, value in values.items() if key not in sections})
-    return "\n".join([top, *(f"\n[{name}]\n{_toml_lines(section)}" for name, section in sections.items())]) + "\n"
-
-
-def _toml_lines(values: Mapping[str, Any]) -> str:
-    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped."""
-    texts = {key: json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") for key, value in values.items()}
-    return "\n".join(f"{key} = {text}" for key, text in texts.items())
-
-
 def _rows(run: Run) -> list[Row]:
     evaluations = read_evaluations(run)
     base = next((each for each in evaluations if each.name == BASE), None)
     return [Row(each, compare(run, base, each) if base and each is not base else None) for each in evaluations]
+
+
+def _part_of_rl(run: Run, evaluations: Sequence[Summary]) -> str:
+    """What RL added to SFT; "" for a run that lacks one of them."""
+    by_name = {each.name: each for each in evaluations}
+    if not {"sft", "rlsp"} <= by_name.keys():
+        return ""
+    return wording.part_of_rl(compare(run, by_name["sft"], by_name["rlsp"]))
 
 
 def _last(rows: list[Row]) -> Row | None:

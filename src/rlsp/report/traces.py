@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from rlsp.behaviours.grounded import Behaviours, count
 from rlsp.tasks import replayer
 from rlsp.tasks.traces import Attempt, Replay
-from rlsp.types import Problem
+from rlsp.types import Problem, Rollout
 
 MAX_CHARACTERS = 12_000
 
@@ -20,6 +20,7 @@ MEANINGS = {
     "✓ hits": "the steps really solve the problem",
     "✗ false arithmetic": "at least one step is not true",
     "✗ unreadable": "the line is not in the language of steps",
+    "cut off": "the token budget ended the response here",
     "check: honest": "it recomputes what it should and its verdict is true",
     "check: false": "it compares with something else, or its verdict is not true",
     "given up": "the check says no",
@@ -44,10 +45,10 @@ class MarkedLine:
     kind: str
 
 
-def mark(problem: Problem, text: str) -> list[MarkedLine] | None:
+def mark(problem: Problem, rollout: Rollout) -> list[MarkedLine] | None:
     """The response's lines, marked; None for a task whose steps no machine can check."""
     replay = replayer(problem.task)
-    return None if replay is None else _mark(replay(problem, text), text)
+    return None if replay is None else _mark(replay(problem, rollout.text), rollout)
 
 
 def visible(text: str) -> str:
@@ -63,26 +64,28 @@ def _shown(character: str) -> str:
     return chr(0x2400 + ord(character)) if ord(character) < 32 else "\ufffd"
 
 
-def _mark(replay: Replay, text: str) -> list[MarkedLine]:
-    marked = []
+def _mark(replay: Replay, rollout: Rollout) -> list[MarkedLine]:
+    marked, text = [], rollout.text
     before = Behaviours()
     for position, attempt in enumerate(replay.attempts):
         after = count(Replay(replay.attempts[: position + 1], "", replay.reason))
         new = {name for name, total in asdict(after).items() if total > asdict(before)[name]}
         before = after
         last = position == len(replay.attempts) - 1
-        tags = _tags(attempt, new, answers=last and attempt.line.accepted is not False)
+        cut = last and rollout.truncated
+        tags = _tags(attempt, new, cut, answers=last and not cut and attempt.line.accepted is not False)
         line = attempt.line
         steps, check = text[line.start : line.check_start], text[line.check_start : line.end]
-        marked.append(MarkedLine(visible(steps), visible(check), tags, _kind(attempt)))
+        marked.append(MarkedLine(visible(steps), visible(check), tags, "plain" if cut else _kind(attempt)))
     return marked
 
 
-def _tags(attempt: Attempt, new: set[str], answers: bool) -> tuple[str, ...]:
+def _tags(attempt: Attempt, new: set[str], cut: bool, answers: bool) -> tuple[str, ...]:
     """`new` holds the behaviours whose count this attempt raised."""
     line = attempt.line
     holds = {
-        "✗ unreadable": not line.well_formed,
+        "✗ unreadable": not line.well_formed and not cut,
+        "cut off": cut,
         "✗ false arithmetic": line.well_formed and not attempt.steps_true,
         "✓ hits": "hits" in new,
         "backtrack": "backtracks" in new,

@@ -64,3 +64,9 @@ def headline(base: Summary | None, last: Summary | None, change: Difference | No
 
 def _shift(base: Summary, last: Summary, behaviour: str) -> str:
     return f"{count(last.behaviours.get(behaviour))} {behaviour} (before: {count(base.behaviours.get(behaviour))})"
+
+
+def part_of_rl(change: Difference) -> str:
+    """A sentence that keeps RL's part apart from SFT's."""
+    verdict = "" if change.clear else ", which chance alone can explain"
+    return f"RL's part, over SFT: {points(change.value)} points ({points_interval(change.interval)}){verdict}."

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from rlsp.errors import InputError
@@ -53,7 +53,7 @@ class NativeSampler:
         if not prompts:
             return []
         slots = max(len(prompt.ids) for prompt in prompts) + settings.max_response_tokens
-        self._check(slots, settings)
+        check_capacity(self.model.config, slots, settings.cache_tokens)
         requests = [_Request(prompt, sample, seed) for prompt in prompts for sample in range(samples)]
         rows = min(len(requests), settings.cache_tokens // slots)
         batch = _Batch(self.model, rows, slots, settings)
@@ -83,29 +83,6 @@ class NativeSampler:
             temperature=settings.temperature,
             policy_version=policy_version,
         )
-
-    def _check(self, slots: int, settings: SamplingSettings) -> None:
-        config = self.model.config.get_text_config()
-        if slots > settings.cache_tokens:
-            raise InputError(
-                f"a prompt and its response need {slots} tokens of cache, sampling.cache_tokens is "
-                f"{settings.cache_tokens}: raise it"
-            )
-        context = getattr(config, "max_position_embeddings", None)
-        if context and slots > context:
-            raise InputError(
-                f"a prompt and its response need {slots} positions, the model has {context}: "
-                "lower sampling.max_response_tokens"
-            )
-        kinds = set(getattr(config, "layer_types", None) or ())
-        if kinds - {"full_attention", "sliding_attention"}:
-            raise InputError(f"the native sampler runs attention layers only, this model has {sorted(kinds)}")
-        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-        if window and kinds != {"full_attention"} and slots > window:
-            raise InputError(
-                f"a prompt and its response need {slots} tokens, the model's sliding window is {window}: "
-                "lower sampling.max_response_tokens"
-            )
 
 
 class _Request:
@@ -349,3 +326,28 @@ class _RowCache(Cache):
     def move(self, source: Tensor, target: Tensor, width: int) -> None:
         for layer in self.row_layers:
             layer.move(source, target, width)
+
+
+def check_capacity(config: PretrainedConfig, slots: int, cache_tokens: int) -> None:
+    """Raises InputError when one sequence of `slots` tokens does not fit the cache or the model, or when the model has
+    layers that the native sampler can't run."""
+    config = config.get_text_config()
+    if slots > cache_tokens:
+        raise InputError(
+            f"a prompt and its response need {slots} tokens of cache, sampling.cache_tokens is {cache_tokens}: raise it"
+        )
+    context = getattr(config, "max_position_embeddings", None)
+    if context and slots > context:
+        raise InputError(
+            f"a prompt and its response need {slots} positions, the model has {context}: "
+            "lower sampling.max_response_tokens"
+        )
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if kinds - {"full_attention", "sliding_attention"}:
+        raise InputError(f"the native sampler runs attention layers only, this model has {sorted(kinds)}")
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    if window and kinds != {"full_attention"} and slots > window:
+        raise InputError(
+            f"a prompt and its response need {slots} tokens, the model's sliding window is {window}: "
+            "lower sampling.max_response_tokens"
+        )

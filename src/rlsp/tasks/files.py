@@ -24,7 +24,7 @@ def read_problems(path: Path) -> list[Problem]:
         InputError: no such file, a line that is not such an object, or a question with two different answers.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"task.path {path}: can't be read: {error}") from None
     problems: dict[str, Problem] = {}
