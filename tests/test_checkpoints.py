@@ -80,6 +80,15 @@ def test_weights_that_the_files_lack_are_not_made_up(tiny_model: LlamaForCausalL
         load_policy(str(tmp_path), torch.device("cpu"))
 
 
+def test_quantized_models_are_refused(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    quantized = '"quantization_config": {"quant_method": "gptq", "bits": 4}, "model_type"'
+    (tmp_path / "config.json").write_text(config.replace('"model_type"', quantized))
+    with pytest.raises(InputError, match=r"is quantized \(gptq\): its weights can't be trained"):
+        load_policy(str(tmp_path), torch.device("cpu"))
+
+
 def test_code_that_comes_with_a_model_is_never_run(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
     tiny_model.save_pretrained(tmp_path)
     config = (tmp_path / "config.json").read_text()

@@ -37,11 +37,22 @@ def pick_device() -> torch.device:
 
 
 def load_config(path: str) -> PretrainedConfig:
-    """The model's configuration. Raises InputError when there is none that transformers itself knows."""
+    """The model's configuration.
+
+    Raises:
+        InputError: there is none that transformers itself knows, or its weights are quantized.
+    """
     try:
-        return AutoConfig.from_pretrained(resolve(path), local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(resolve(path), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(f"model {path!r}: its config.json can't be used: {error}") from error
+    if quantized := getattr(config, "quantization_config", None):
+        method = quantized["quant_method"] if isinstance(quantized, dict) else quantized.quant_method
+        raise InputError(
+            f"model {path!r} is quantized ({method}): its weights can't be trained; give the model in full precision, "
+            "or load it with transformers, dequantize it and save it again"
+        )
+    return config
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -63,10 +74,11 @@ def load_policy(path: str, device: torch.device) -> PreTrainedModel:
     Raises:
         InputError: it can't be loaded that way.
     """
-    directory = resolve(path)
+    directory, config = resolve(path), load_config(path)
     try:
         opened: Any = AutoModelForCausalLM.from_pretrained(
             directory,
+            config=config,
             dtype=torch.float32,
             local_files_only=True,
             trust_remote_code=False,
