@@ -17,7 +17,7 @@ lint: .venv/installed
 
 bench: bench-nano
 
-bench-nano: .venv/installed  ## 5 seeds of the nano recipe, more than an hour on two cores
+bench-nano: .venv/installed  ## 5 seeds of the nano recipe, about an hour on two cores
 	$(BIN)/python benchmarks/nano.py
 
 picture:  ## docs/report.png from the quickstart (needs chromium)
