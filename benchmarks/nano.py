@@ -72,15 +72,13 @@ def _other_votes(run: Run) -> dict[str, Row]:
     rollouts = list(read_records(run.path("evaluation", "self-consistency.rollouts.jsonl.zst"), Rollout))
     scores = list(read_records(run.path("evaluation", "self-consistency.scores.jsonl.zst"), Score))
     owners = [problem for problem in problems for _ in range(len(rollouts) // len(problems))]
-    trained = run.evaluations()["rlsp"]
-    budget = round(trained["mean_tokens"] * trained["problems"])
 
     def row(name: str, ballots: Sequence[str]) -> Row:
         cast = [
             replace(score, verdict=replace(score.verdict, answer=ballot))
             for score, ballot in zip(scores, ballots, strict=True)
         ]
-        return to_json(self_consistency(name, name, problems, rollouts, cast, budget))
+        return to_json(self_consistency(name, name, problems, rollouts, cast, native.tokens_of_rlsp(run)))
 
     values = [
         _final_value(owner, rollout) if score.verdict.answer else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,6 +67,13 @@ def test_the_fingerprint_sees_both_ends_of_a_long_file(tmp_path: Path) -> None:
         checkpoints.fingerprint(tmp_path / "nowhere")
 
 
+def save_with(model: LlamaForCausalLM, folder: Path, **changes: Any) -> None:
+    """A checkpoint whose config.json says something else."""
+    model.save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 def test_pickled_weights_are_refused(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
     tiny_model.config.save_pretrained(tmp_path)
     torch.save(tiny_model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -73,27 +82,20 @@ def test_pickled_weights_are_refused(tiny_model: LlamaForCausalLM, tmp_path: Pat
 
 
 def test_weights_that_the_files_lack_are_not_made_up(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
-    tiny_model.save_pretrained(tmp_path)
-    config = (tmp_path / "config.json").read_text()
-    (tmp_path / "config.json").write_text(config.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    save_with(tiny_model, tmp_path, num_hidden_layers=3)
     with pytest.raises(InputError, match=r"weights that config\.json asks for are not in its files: model\.layers\.2"):
         load_policy(str(tmp_path), torch.device("cpu"))
 
 
 def test_quantized_models_are_refused(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
-    tiny_model.save_pretrained(tmp_path)
-    config = (tmp_path / "config.json").read_text()
-    quantized = '"quantization_config": {"quant_method": "gptq", "bits": 4}, "model_type"'
-    (tmp_path / "config.json").write_text(config.replace('"model_type"', quantized))
+    save_with(tiny_model, tmp_path, quantization_config={"quant_method": "gptq", "bits": 4})
     with pytest.raises(InputError, match=r"is quantized \(gptq\): its weights can't be trained"):
         load_policy(str(tmp_path), torch.device("cpu"))
 
 
 def test_code_that_comes_with_a_model_is_never_run(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
-    tiny_model.save_pretrained(tmp_path)
-    config = (tmp_path / "config.json").read_text()
-    own = '"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.Model"}'
-    (tmp_path / "config.json").write_text(config.replace('"model_type": "llama"', own))
+    auto_map = {"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.Model"}
+    save_with(tiny_model, tmp_path, model_type="mine", auto_map=auto_map)
     (tmp_path / "mine.py").write_text("raise SystemExit('ran')")
     for load in (load_tokenizer, lambda path: load_policy(path, torch.device("cpu"))):
         with pytest.raises(InputError, match=r"can.t be (used|loaded)"):

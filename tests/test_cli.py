@@ -127,12 +127,16 @@ def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
     assert (tmp_path / "problems.jsonl").read_bytes() != before
 
 
-def test_broken_weights_leave_no_directory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["run", "train"])
+def test_broken_weights_make_and_delete_no_directory(verb: str, quickstart: Path, tmp_path: Path) -> None:
     shutil.copytree(NANO_BASE, tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").write_bytes(b"no weights")
-    done = rlsp("run", "nano", "--model", "broken", "--out", "out", *SHRINK, folder=tmp_path)
-    assert done.returncode == 2 and "can't be loaded" in done.stderr and "Traceback" not in done.stderr
-    assert not (tmp_path / "out").exists()
+    report = quickstart / "runs/quickstart/report.html"
+    for out in (tmp_path / "out", quickstart / "runs/quickstart"):
+        call = [verb, "nano", "--out", str(out), "--overwrite", *SHRINK, "--set", "model.path=broken"]
+        done = rlsp(*call, folder=tmp_path)
+        assert done.returncode == 2 and "can't be loaded" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists() and report.exists()
 
 
 def test_dry_run_prints_the_recipe_and_what_it_needs(tmp_path: Path) -> None:

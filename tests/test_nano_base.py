@@ -10,9 +10,10 @@ import torch
 from rlsp.checkpoints import NANO_BASE
 from rlsp.config import PretrainRecipe, load
 from rlsp.models import load_policy, load_tokenizer
-from rlsp.nano.skills import COUNTDOWN_LEVELS, measure
+from rlsp.nano.skills import measure
 from rlsp.nano.tokenizer import build_tokenizer
 from rlsp.runs import read_json
+from rlsp.tasks import countdown
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_it_ships_small_with_the_recipe_that_made_it() -> None:
 
 
 def test_it_commits_early_and_rarely_checks(skills: dict[str, Any]) -> None:
-    for level in COUNTDOWN_LEVELS:
+    for level in countdown.LEVELS:
         assert 0.005 < skills[f"countdown {level}"]["responses with a check"] < 0.10
         assert skills[f"countdown {level}"]["pass@1"] < 0.5
         assert skills[f"countdown {level}"]["pass@4"] > 1.5 * skills[f"countdown {level}"]["pass@1"]

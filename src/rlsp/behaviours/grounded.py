@@ -15,12 +15,12 @@ from rlsp.types import Problem, Rollout
 class Behaviours:
     """Counts in one response.
 
-    attempts: lines of reasoning. unreadable: those outside the language of steps, such as a line that the token budget
-    cut off. true_attempts: those whose every step is true arithmetic. hits: those that solve
-    the problem. checks: attempts followed by a check (verification). honest_checks: checks that recompute what they
-    should and whose verdict is true. backtracks: attempts that leave a line which was given up, for another
-    derivation. alternatives: attempts that begin with a first step no earlier attempt began with. repeats: attempts
-    that derive again what an earlier one derived. right_rejected: attempts that solve the problem and were given up.
+    attempts: lines of reasoning. unreadable: those outside the language of steps, such as a line that the token
+    budget cut off. true_attempts: those whose every step is true arithmetic. hits: those that solve the problem.
+    checks: attempts followed by a check (verification). honest_checks: checks that recompute what they should and
+    whose verdict is true. backtracks: attempts that leave a line which was given up, for another derivation.
+    alternatives: attempts that begin with a first step no earlier attempt began with. repeats: attempts that derive
+    again what an earlier one derived. right_rejected: attempts that solve the problem and were given up.
     wrong_accepted: attempts that don't and passed their check. A line that departs from the trace language is an
     attempt and nothing else.
     """

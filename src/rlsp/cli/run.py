@@ -45,12 +45,9 @@ def run(
 
 
 def execute(recipe: Recipe, out: Path, resume: bool, overwrite: bool) -> None:
-    """Run what the directory has not finished yet and show the outcome; a recipe whose model or problems will not do
-    touches no directory."""
-    from rlsp.engines import native, stages
+    """Run what the directory has not finished yet and show the outcome."""
+    from rlsp.engines import native
 
-    native.check(recipe)
-    stages.open_policy(recipe.model.path)  # broken weights leave no directory either
     directory = open_directory(out, recipe, resume, overwrite)
     with LiveProgress() as progress:
         report = native.run(recipe, directory, progress)
@@ -60,13 +57,18 @@ def execute(recipe: Recipe, out: Path, resume: bool, overwrite: bool) -> None:
 
 
 def open_directory(path: Path, recipe: Recipe, resume: bool, overwrite: bool) -> Run:
-    """A new run directory, or an existing one as the user wants it: asked on a terminal, refused elsewhere.
+    """A new run directory, or an existing one as the user wants it: asked on a terminal, refused elsewhere. Nothing is
+    made or deleted for a recipe whose model or problems will not do.
 
     Raises:
-        InputError: the directory exists and no flag says what to do, or it belongs to another recipe.
+        InputError: they will not do, the directory exists and no flag says what to do, or it is another recipe's.
     """
+    from rlsp.engines import native, stages
+
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite deletes it: give one of them")
+    native.check(recipe)
+    stages.open_policy(recipe.model.path)
     if not runs.exists(path):
         return runs.create(path, recipe)
     if not (resume or overwrite) and sys.stdin.isatty():

@@ -40,7 +40,7 @@ def print_results(title: str, summaries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def print_differences(run: Run) -> None:
-    """What each step of the method adds on the same problems, with its 95 % interval."""
+    """What each step of the method adds, with its 95 % interval; paired, but for a vote, by problem."""
     from rlsp.report.evaluations import compare, read_evaluations
 
     by_name = {summary.name: summary for summary in read_evaluations(run)}

@@ -24,7 +24,6 @@ def train(
     alone = load(Recipe, recipe, settings or []).model_copy(update={"demonstrations": None, "sft": None})
     from rlsp.engines import native
 
-    native.check(alone)
     directory = open_directory(out, alone, resume, overwrite)
     with LiveProgress() as progress:
         model = native.reinforce(alone, directory, progress)

@@ -78,10 +78,14 @@ def _evaluate(
 def _vote(test: list[Problem], recipe: Recipe, out: Run, progress: Progress) -> None:
     """Majority vote of the base model with as many tokens as the trained one used."""
     if not out.finished("evaluation/self-consistency"):
-        trained = out.evaluations()["rlsp"]
-        budget = round(trained["mean_tokens"] * trained["problems"])
         base = stages.open_policy(recipe.model.path)
-        _keep(out, stages.vote(base, test, recipe, progress, "Base, majority", budget))
+        _keep(out, stages.vote(base, test, recipe, progress, "Base, majority", tokens_of_rlsp(out)))
+
+
+def tokens_of_rlsp(run: Run) -> int:
+    """All tokens that the trained model generated for the test problems: what a vote may spend."""
+    trained = run.evaluations()["rlsp"]
+    return round(trained["mean_tokens"] * trained["problems"])
 
 
 def _keep(out: Run, evaluation: Evaluation) -> None:

@@ -22,7 +22,6 @@ from rlsp.types import Problem, Rollout
 PROBLEMS, SAMPLES, SEED = 300, 4, 17
 SETTINGS = SamplingSettings(temperature=1.0, max_response_tokens=160, cache_tokens=100_000)
 ONE_TOKEN = SamplingSettings(temperature=0.0, max_response_tokens=1, cache_tokens=100_000)
-COUNTDOWN_LEVELS = (1, 2, 3)
 
 
 def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[
     skills: dict[str, Any] = {}
     failures: list[tuple[Problem, Attempt]] = []
     finished: list[tuple[Problem, Attempt]] = []
-    for level in COUNTDOWN_LEVELS:
+    for level in countdown.LEVELS:
         problems = countdown.problems(Split.TEST, PROBLEMS, SEED, [level])
         skills[f"countdown {level}"], attempts = _sampled(sampler, tokenizer, problems)
         finished += attempts

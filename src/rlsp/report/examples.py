@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from rlsp.report.evaluations import Summary, read_scores
+from rlsp.evaluation.evaluate import Summary
+from rlsp.report.evaluations import read_scores
 from rlsp.report.traces import MarkedLine, mark, visible
 from rlsp.runs import Run, read_records
 from rlsp.types import Problem, Rollout, Verdict

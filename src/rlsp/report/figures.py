@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from rlsp.report.evaluations import Summary
+from rlsp.evaluation.evaluate import Summary
 
 GREY, PURPLE, ORANGE, BLUE, GREEN, RED = "#7f8791", "#9168d2", "#cb7017", "#2a84d2", "#2b9565", "#d9534f"
 HEIGHT = 240

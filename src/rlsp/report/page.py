@@ -13,8 +13,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from rlsp.config import to_toml
+from rlsp.evaluation.evaluate import Summary
 from rlsp.report import wording
-from rlsp.report.evaluations import BASE, Difference, Summary, compare, read_evaluations
+from rlsp.report.evaluations import BASE, Difference, compare, read_evaluations
 from rlsp.report.examples import choose
 from rlsp.report.figures import accuracy_by_stage, by_level, styles
 from rlsp.report.traces import MEANINGS

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rlsp.report.evaluations import Difference, Interval, Summary
+from rlsp.evaluation.evaluate import Summary
+from rlsp.evaluation.statistics import Interval
+from rlsp.report.evaluations import Difference
 
 NONE = "–"
 
