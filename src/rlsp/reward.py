@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rlsp.config import RewardRecipe
 from rlsp.exploration import Explorer
 from rlsp.types import Exploration, Problem, Rollout, Score, Verdict
-from rlsp.verifiers import verify
+from rlsp.verifiers import verify_all
 
 
 def parts(verdict: Verdict, exploration: Exploration, alpha: float) -> tuple[float, float]:
@@ -27,10 +27,10 @@ def score(
 ) -> list[Score]:
     """Judge every rollout; `problems` must hold each rollout's problem."""
     by_id = {problem.id: problem for problem in problems}
+    asked = [by_id[rollout.problem_id] for rollout in rollouts]
+    verdicts = verify_all(asked, [rollout.text for rollout in rollouts])
     scores = []
-    for rollout in rollouts:
-        problem = by_id[rollout.problem_id]
-        verdict = verify(problem, rollout.text)
+    for problem, rollout, verdict in zip(asked, rollouts, verdicts, strict=True):
         exploration = explorer.explore(problem.question, rollout)
         if rollout.truncated and recipe.truncation == "floor":
             exploration = Exploration(explorer.floor, {**exploration.parts, "truncated": explorer.floor})

@@ -34,6 +34,16 @@ class Reason(StrEnum):
     FALSE_STEP = "false step"
     WRONG_NUMBERS = "wrong numbers"
     GIVEN_UP = "given up"
+    FAILED_TEST = "failed test"
+    TOO_COMPLEX = "too complex"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out of memory"
+
+    @property
+    def unjudged(self) -> bool:
+        """The verifier itself gave up: such a verdict is not correct, and is counted and listed by name."""
+        return self in (Reason.TIMEOUT, Reason.CRASHED, Reason.OUT_OF_MEMORY)
 
 
 class _Record:
@@ -45,7 +55,8 @@ class _Record:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem(_Record):
-    """A question with what is needed to judge an answer to it.
+    """A question with what is needed to judge an answer to it. `task` names its verifier; `grading` holds what that
+    verifier needs beyond the answer: unit tests, a puzzle's metadata.
 
     >>> Problem(id="countdown/3-7-12/33", task="countdown", question="Use 3, 7, 12 to make 33.", answer="33",
     ...         level=1, source="generated").level
@@ -58,6 +69,7 @@ class Problem(_Record):
     answer: str
     level: int = 0
     source: str = ""
+    grading: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,11 +115,14 @@ class Rollout(_Record):
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict(_Record):
     """The outcome verifier's judgement, `Ver(q, o)` of the paper. `answer` is the canonical extracted answer:
-    equal strings are equivalent answers, "" means that none was found."""
+    equal strings are equivalent answers, "" means that none was found. `reference` is the problem's answer in the same
+    form, "" where there is none; `detail` says more about the reason."""
 
     correct: bool
     answer: str
     reason: Reason
+    reference: str = ""
+    detail: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

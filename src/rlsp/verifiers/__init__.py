@@ -1,23 +1,61 @@
-"""Step 3's judge of correctness: gets the problem with its answer, says whether the response is right."""
+"""Step 3's judge of correctness: gets the problem with its answer, says whether the response is right.
+
+A problem's `task` names its verifier. Verifiers judge in batches, so that one that needs workers or a sandbox can keep
+all of them busy.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 from rlsp.errors import InputError
 from rlsp.types import Problem, Verdict
 from rlsp.verifiers import countdown, final_answer, steps
+from rlsp.verifiers.settings import Settings
+
+Verifier = Callable[[Sequence[Problem], Sequence[str], Settings], list[Verdict]]
+"""(problems, responses, settings) → verdicts, in order; `problems[i]` is what `responses[i]` answers."""
 
 
-def verify(problem: Problem, response: str) -> Verdict:
-    """`Ver(q, o)`: the verdict of the problem's own task. Raises InputError when no verifier knows it."""
-    if problem.task not in _VERIFIERS:
-        raise InputError(
-            f"problem {problem.id!r}: no verifier for task {problem.task!r}; known: {', '.join(_VERIFIERS)}"
-        )
-    return _VERIFIERS[problem.task](problem, response)
+def verify_all(
+    problems: Sequence[Problem], responses: Sequence[str], settings: Settings | None = None
+) -> list[Verdict]:
+    """`Ver(q, o)` of each response: the verdict of its problem's own task, in order.
+
+    Raises:
+        InputError: no verifier knows the task of a problem.
+    """
+    settings = settings or Settings()
+    by_task: dict[str, list[int]] = {}
+    for index, problem in enumerate(problems):
+        by_task.setdefault(problem.task, []).append(index)
+    verdicts: dict[int, Verdict] = {}
+    for task, indices in by_task.items():
+        verifier = verifier_for(task)
+        judged = verifier([problems[i] for i in indices], [responses[i] for i in indices], settings)
+        verdicts.update(zip(indices, judged, strict=True))
+    return [verdicts[index] for index in range(len(problems))]
 
 
-_VERIFIERS = {
-    "countdown": countdown.verify,
-    "chain-sum": steps.verify,
-    "file": final_answer.verify,
+def verify(problem: Problem, response: str, settings: Settings | None = None) -> Verdict:
+    """The verdict on one response."""
+    return verify_all([problem], [response], settings)[0]
+
+
+def verifier_for(task: str) -> Verifier:
+    """Raises InputError naming the tasks there are."""
+    if task not in _VERIFIERS:
+        raise InputError(f"no verifier for task {task!r}; known: {', '.join(_VERIFIERS)}")
+    return _VERIFIERS[task]
+
+
+def _one_by_one(judge: Callable[[Problem, str], Verdict]) -> Verifier:
+    """A verifier that needs no workers."""
+    return lambda problems, responses, _: [judge(*pair) for pair in zip(problems, responses, strict=True)]
+
+
+_VERIFIERS: dict[str, Verifier] = {
+    "countdown": _one_by_one(countdown.verify),
+    "chain-sum": _one_by_one(steps.verify),
+    "file": _one_by_one(final_answer.verify),
 }
