@@ -5,10 +5,7 @@
 
 The function is looked up inside the worker and called with one item's arguments; JSON goes in, JSON comes out. Whatever
 it does (loop, crash, eat memory) costs its own item alone: that item's `Outcome` says what happened, it is never tried
-again, and the next item gets a fresh worker. Needs a Unix; `rlsp.verifiers.worker` says what macOS doesn't enforce.
-
-It isn't `multiprocessing`: there, children import the caller's main module again, so that a script without
-`if __name__ == "__main__"` starts itself over and a notebook has nothing to import.
+again, and the next item gets a fresh worker. Needs a Unix; `worker.py` says what macOS doesn't enforce.
 """
 
 from __future__ import annotations
@@ -21,8 +18,8 @@ import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
-from rlsp.verifiers.dispatcher import JSON, Dispatcher, Item, Outcome
-from rlsp.verifiers.worker import TooLongError, frame
+from rlsp.verifiers.pool.dispatcher import JSON, Dispatcher, Item, Outcome
+from rlsp.verifiers.pool.frames import TooLongError, frame
 
 __all__ = ["JSON", "Outcome", "Pool", "shared"]
 

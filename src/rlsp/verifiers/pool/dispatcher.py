@@ -9,14 +9,11 @@ hogs the interpreter makes no item late.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import selectors
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -27,7 +24,9 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from rlsp.errors import InputError
-from rlsp.verifiers.worker import BOOTSTRAP, MAX_DETAIL, Inbox, frame
+from rlsp.verifiers.pool.frames import Inbox
+from rlsp.verifiers.pool.worker import MAX_DETAIL
+from rlsp.verifiers.pool.zygote import Zygote
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -35,23 +34,7 @@ START_SECONDS = 120
 """For the imports of a zygote and the first word of its worker."""
 MAX_FAILED_STARTS = 3
 """In a row; then no further start is tried."""
-END_SECONDS = 10
 GARBAGE = "the worker sent something else than a reply"
-
-ENVIRONMENT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "PYTHONHOME",
-    "TMPDIR",
-)
-"""What a worker keeps of the caller's environment, which may hold secrets."""
-FIXED_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""The same order of sets in every run; no threads in a process that forks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +86,12 @@ class Dispatcher:
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, self._on_wake)
-        self._zygote: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._reports = Inbox()
-        self._failure = ""
+        self._zygote = Zygote(memory_bytes, preload)
         self._workers: dict[int, _Worker] = {}
         self._dying: dict[int, tuple[Item, float, str]] = {}
         self._numbers = 0
         self._failed_starts = 0
+        self._connect()
         self._thread = threading.Thread(target=self._run, name="rlsp-pool", daemon=True)
 
     def start(self) -> None:
@@ -140,9 +121,8 @@ class Dispatcher:
 
     def abandon(self) -> None:
         """In a forked child: close what was inherited, touching neither the parent's processes nor its locks."""
-        for end in (self._wake, self._woken, self._control, *(worker.link for worker in self._workers.values())):
-            if end is not None:
-                end.close()
+        for end in (self._wake, self._woken, self._zygote.control, *(worker.link for worker in self._workers.values())):
+            end.close()
 
     def _rouse(self) -> None:
         with contextlib.suppress(OSError):  # full, so it is awake already, or closed, so there is nobody to wake
@@ -151,7 +131,6 @@ class Dispatcher:
     def _run(self) -> None:
         end: Exception = RuntimeError("the pool was closed")
         try:
-            self._start_zygote()
             while not self._stopping:
                 self._assign()
                 for key, events in self._selector.select(self._patience()):
@@ -162,6 +141,9 @@ class Dispatcher:
         finally:
             self._shut(end)
 
+    def _on_wake(self, _: int) -> None:
+        self._woken.recv(1 << 12)
+
     def _shut(self, end: Exception) -> None:
         with self._lock:
             self._end = end
@@ -171,78 +153,41 @@ class Dispatcher:
         unfinished += [item for item, _, _ in self._dying.values()]
         for worker in list(self._workers.values()):
             self._drop(worker)
-        if self._control is not None:
-            self._stop_zygote()
+        self._zygote.stop()
         for item in (*unfinished, *self._queue):
             _fail(item, end)
 
     # The zygote
 
-    def _start_zygote(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            paths = [path for path in sys.path if isinstance(path, str)]
-            options = {"control": theirs.fileno(), "memory_bytes": self._memory_bytes, "preload": self._preload}
-            environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-            self._zygote = subprocess.Popen(
-                [sys.executable, "-P", "-c", BOOTSTRAP, json.dumps(paths), json.dumps(options)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=environment | FIXED_ENVIRONMENT,
-                start_new_session=True,  # an interrupt typed at the terminal isn't meant for it
-            )
-        self._control, self._reports, self._failure = ours, Inbox(), ""
-        self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
+    def _connect(self) -> None:
+        self._selector.register(self._zygote.control, selectors.EVENT_READ, self._on_zygote)
         for _ in range(self._count):
             self._fork()
 
-    def _stop_zygote(self) -> int:
-        """Let it end its workers and itself, or make it; its exit status."""
-        assert self._control is not None and self._zygote is not None
-        self._selector.unregister(self._control)
-        self._control.close()
-        self._control = None
-        try:
-            return self._zygote.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._zygote.kill()
-            return self._zygote.wait()
-
-    def _order(self, order: dict[str, int], *descriptors: int) -> None:
-        assert self._control is not None
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end is read from the socket, too
-            socket.send_fds(self._control, [frame(order)], descriptors)
-
-    def _on_wake(self, _: int) -> None:
-        self._woken.recv(1 << 12)
-
-    def _on_control(self, _: int) -> None:
-        assert self._control is not None
-        data = _receive(self._control)
-        if not data:
+    def _on_zygote(self, _: int) -> None:
+        reports = self._zygote.reports()
+        if reports is None:
             self._restart()
             return
-        for report in self._reports.feed(data):
-            if "failed" in report:
-                self._failure = report["failed"]
-            elif report["ended"] in self._dying:
-                item, seconds, detail = self._dying.pop(report["ended"])
-                _finish(item, "crashed", detail or _death(report["status"]), seconds)
+        for number, status in reports:
+            if number in self._dying:
+                item, seconds, detail = self._dying.pop(number)
+                _finish(item, "crashed", detail or _death(status), seconds)
 
     def _restart(self) -> None:
         """After the zygote's death: what its workers had is lost."""
-        detail = "the process that forks the workers died"
         lost = [(worker.item, _since(worker)) for worker in self._workers.values() if worker.item is not None]
         lost += [(item, seconds) for item, seconds, _ in self._dying.values()]
         self._dying.clear()
         for worker in list(self._workers.values()):
             self._drop(worker)
-        status = self._stop_zygote()
+        self._selector.unregister(self._zygote.control)
+        reason = self._zygote.stop()
         for item, seconds in lost:
-            _finish(item, "crashed", detail, seconds)
-        self._count_failed_start(self._failure or f"{detail} with exit status {status}")
-        self._start_zygote()
+            _finish(item, "crashed", reason, seconds)
+        self._count_failed_start(reason)
+        self._zygote = Zygote(self._memory_bytes, self._preload)
+        self._connect()
 
     def _count_failed_start(self, reason: str) -> None:
         """Raises InputError when it was one too many."""
@@ -263,7 +208,7 @@ class Dispatcher:
         self._workers[worker.number] = worker
         self._selector.register(ours, selectors.EVENT_READ, partial(self._on_worker, worker))
         with theirs:
-            self._order({"fork": worker.number}, theirs.fileno())
+            self._zygote.fork(worker.number, theirs)
 
     def _drop(self, worker: _Worker) -> None:
         self._selector.unregister(worker.link)
@@ -272,7 +217,7 @@ class Dispatcher:
 
     def _replace(self, worker: _Worker) -> None:
         self._drop(worker)
-        self._order({"end": worker.number})
+        self._zygote.end(worker.number)
         self._fork()
 
     def _assign(self) -> None:
@@ -363,9 +308,8 @@ class Dispatcher:
             if (item := worker.item) is not None:
                 self._replace(worker)
                 _finish(item, "timeout", f"no result within {item.deadline_seconds:g} s", _since(worker))
-            elif self._zygote is not None:
-                self._failure = f"no worker was ready after {START_SECONDS} s"
-                self._zygote.kill()
+            else:
+                self._zygote.kill(f"no worker was ready after {START_SECONDS} s")
 
 
 def _since(worker: _Worker) -> float:

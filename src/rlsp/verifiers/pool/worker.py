@@ -1,4 +1,4 @@
-"""The far side of the worker pool: the process that forks workers, the workers, and the frames both speak.
+"""The far side of the worker pool: the zygote, which forks workers, and the workers.
 
 The zygote is a fresh interpreter, so neither the caller's `__main__` nor its threads come with it. It imports what the
 judged functions need once; a worker forked from it is ready within milliseconds. It acts on orders alone: fork worker
@@ -17,28 +17,20 @@ import ctypes
 import functools
 import gc
 import importlib
-import json
 import operator
 import os
 import resource
 import signal
 import socket
-import struct
 import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-BOOTSTRAP = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rlsp.verifiers.worker import main; "
-    "main(**json.loads(sys.argv[2]))"
-)
-"""`python -P -c BOOTSTRAP SYS_PATH ARGUMENTS_OF_MAIN`, both as JSON."""
+from rlsp.verifiers.pool.frames import Inbox, frame
 
-MAX_FRAME = 2_000_000
-"""Bytes of one message's JSON."""
 MAX_DETAIL = 300
 """Characters of an error's description."""
 
@@ -48,51 +40,6 @@ RECURSION_LIMIT = 2000
 OPEN_FILES = 64
 CPU_SLACK_SECONDS = 2
 PR_SET_PDEATHSIG = 1
-
-_HEADER = struct.Struct(">I")
-
-
-class TooLongError(ValueError):
-    """A message of more than MAX_FRAME bytes."""
-
-
-def frame(message: Any) -> bytes:
-    """The message as JSON behind its length.
-
-    Raises:
-        TypeError: the message isn't JSON.
-        ValueError: it holds NaN, an infinity or itself.
-        TooLongError: it has more than MAX_FRAME bytes.
-    """
-    body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
-    if len(body) > MAX_FRAME:
-        raise TooLongError(f"{len(body):,} bytes of JSON, at most {MAX_FRAME:,} are passed")
-    return _HEADER.pack(len(body)) + body
-
-
-class Inbox:
-    """Puts messages together from bytes as they come."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[Any]:
-        """The messages that `data` completes.
-
-        Raises:
-            ValueError, RecursionError: the other side sent something else than frames.
-        """
-        self._bytes += data
-        while len(self._bytes) >= _HEADER.size:
-            (length,) = _HEADER.unpack_from(self._bytes)
-            if length > MAX_FRAME:
-                raise ValueError(f"a frame of {length} bytes")
-            end = _HEADER.size + length
-            if len(self._bytes) < end:
-                return
-            body = bytes(self._bytes[_HEADER.size : end])
-            del self._bytes[:end]
-            yield json.loads(body)
 
 
 def describe(error: BaseException) -> str:
