@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any
 
-KEPT: list[bytearray] = []
+KEPT: list[bytes | bytearray] = []
 
 
 def square(number: int) -> int:
@@ -16,6 +16,10 @@ def square(number: int) -> int:
 
 def echo(**arguments: Any) -> dict[str, Any]:
     return arguments
+
+
+def length(text: str) -> int:
+    return len(text)
 
 
 def process() -> dict[str, int]:
@@ -77,8 +81,8 @@ def capacity() -> int:
 
 
 def keep(size: int) -> int:
-    """Leaks; every page is touched."""
-    KEPT.append(bytearray(os.urandom(1 << 10) * (size >> 10)))
+    """Leaks memory whose every page is in use."""
+    KEPT.append(b"x" * size)
     return os.getpid()
 
 

@@ -89,6 +89,7 @@ class Dispatcher:
         self._zygote = Zygote(memory_bytes, preload)
         self._workers: dict[int, _Worker] = {}
         self._dying: dict[int, tuple[Item, float, str]] = {}
+        self._unborn: set[int] = set()
         self._numbers = 0
         self._failed_starts = 0
         self._connect()
@@ -173,12 +174,17 @@ class Dispatcher:
             if number in self._dying:
                 item, seconds, detail = self._dying.pop(number)
                 _finish(item, "crashed", detail or _death(status), seconds)
+            elif number in self._unborn:
+                self._unborn.remove(number)
+                self._count_failed_start(f"a worker that was to start: {_death(status)}")
+                self._fork()
 
     def _restart(self) -> None:
         """After the zygote's death: what its workers had is lost."""
         lost = [(worker.item, _since(worker)) for worker in self._workers.values() if worker.item is not None]
         lost += [(item, seconds) for item, seconds, _ in self._dying.values()]
         self._dying.clear()
+        self._unborn.clear()
         for worker in list(self._workers.values()):
             self._drop(worker)
         self._selector.unregister(self._zygote.control)
@@ -286,9 +292,12 @@ class Dispatcher:
         """A worker that died, or is to die for the reason in `detail`."""
         if worker.item is not None:
             self._dying[worker.number] = (worker.item, _since(worker), detail)
-        elif not worker.ready:
-            self._count_failed_start("a worker died before it was ready")
-        self._replace(worker)
+        if worker.ready:
+            self._replace(worker)
+        else:  # its zygote may have died with it; if not, its report says why there was no start
+            self._drop(worker)
+            self._zygote.end(worker.number)
+            self._unborn.add(worker.number)
 
     # Time
 
@@ -299,7 +308,7 @@ class Dispatcher:
         return math.inf if worker.ready else worker.since + START_SECONDS
 
     def _patience(self) -> float | None:
-        due = min(self._due(worker) for worker in self._workers.values())
+        due = min((self._due(worker) for worker in self._workers.values()), default=math.inf)
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def _expire(self) -> None:
