@@ -387,7 +387,7 @@ def test_descriptors_do_not_leak(pool: Pool) -> None:
 
     squares(pool, range(10))
     before = descriptors()
-    outcomes = pool.map(f"{FUNCTIONS}:loop", [{}] * 200, 0.02)
+    outcomes = pool.map(f"{FUNCTIONS}:sleep", [{"seconds": 60}] * 200, 0.02)
     assert {outcome.status for outcome in outcomes} == {"timeout"}
     squares(pool, range(10))
     assert descriptors() == before
