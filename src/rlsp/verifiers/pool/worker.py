@@ -7,7 +7,8 @@ the caller's end of its socket closes, however the caller died, it kills all wor
 
 The limits keep accidents and runaway algebra in bounds; they are no sandbox for code that the model wrote. Linux alone
 enforces the memory limit and kills workers whose zygote was killed; elsewhere such a worker lives until its item ends
-or its processor time is used up. For root the ban on new processes and threads has no effect. Only Linux has been tried.
+or its processor time is used up. For root the ban on new processes and threads has no effect. It has run on
+Linux only.
 """
 
 from __future__ import annotations
