@@ -260,7 +260,8 @@ def characters(generator: random.Random) -> str:
     """Unicode and control characters where a grader expects digits and letters."""
     alphabets = (
         "٠١٢٣٤٥٦٧٨٩", "०१२३४५६७८९", "０１２３４５６７８９", "𝟎𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗", "⁰¹²³⁴⁵⁶⁷⁸⁹", "₀₁₂₃₄₅₆₇₈₉", "①②③④⑤⑥⑦⑧⑨",
-        "ⅠⅡⅢⅣⅤⅥⅦⅧⅨ", "½⅓¼⅕⅙⅛⅔¾", "一二三四五六七八九", "\x00\x01\x02\x07\x08\x0b\x0c\x1b\x7f", "\u200b\u200c\u200d\u2060",
+        "ⅠⅡⅢⅣⅤⅥⅦⅧⅨ", "½⅓¼⅕⅙⅛⅔¾", "一二三四五六七八九", "\x00\x01\x02\x07\x08\x0b\x0c\x1b\x7f",
+        "\u200b\u200c\u200d\u2060",
         "\u202a\u202b\u202d\u202e\u2066\u2067\u2069", "\u0301\u0302\u0303\u0336\u0489", "−–—‐﹣－", "АВСЕНКМОРТХ",
         "\ue000\uf8ff\U0010fffd", "\ufffe\uffff\U0001ffff", "\u2028\u2029\x85\xa0\u3000", "👩‍👩‍👧‍👦🏳️‍🌈", "ßẞİıſK",
     )  # fmt: skip

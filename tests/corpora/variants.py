@@ -219,7 +219,7 @@ def spaced(answer: str) -> str:
     if WORDS.search(answer) or GROUPED.fullmatch(answer) or r"\begin" in answer:
         return answer
     answer = re.sub(r"(?<=[\w})])\s*([-+=])\s*(?=[\w\\(])", r" \1 ", answer)
-    return re.sub(r",(?!\s|\\!)", ", ", answer)
+    return re.sub(r",(?!\s|\\!|\})", ", ", answer)
 
 
 def signed_infinity(answer: str) -> str:
