@@ -82,6 +82,7 @@ def test_mutations_are_made_from_benchmark_references() -> None:
         (r"\frac43", {r"\frac{4}{3}", "4/3"}),
         (r"1\frac{4}{5}", {r"\frac{9}{5}"}),
         ("58,500", {"58500", "58{,}500"}),
+        ("025", {"25"}),
         ("10080", {"10,080", "10{,}080"}),
         ("1,-2", {"-2, 1"}),
         (r"\{1\pm\sqrt{5},-2\}", {r"\{-2,1\pm\sqrt{5}\}"}),
@@ -141,20 +142,25 @@ def test_variants_of_numbers_keep_their_value() -> None:
 
 
 def test_torture_is_distinct_repeatable_and_valid_text() -> None:
-    items = torture("/nowhere/canary", count=1000, seed=3)
-    assert len(set(items)) == len(items) == 1000
-    assert items == torture("/nowhere/canary", count=1000, seed=3)
-    assert items != torture("/nowhere/canary", count=1000, seed=4)
+    items = torture("/nowhere/canary", count=300, seed=3)
+    assert len(set(items)) == len(items) == 300
+    assert items == torture("/nowhere/canary", count=300, seed=3)
+    assert items != torture("/nowhere/canary", count=300, seed=4)
     assert sum(len(item.encode()) for item in items) < 200_000_000  # an unpaired surrogate would raise
 
 
-def test_torture_has_what_it_promises() -> None:
-    items = torture("/nowhere/canary")
-    assert sum("/nowhere/canary" in item for item in items) >= 150
-    assert max(map(len, items)) >= 1_000_000
+@pytest.fixture(scope="module")
+def hostile() -> list[str]:
+    return torture("/nowhere/canary")
+
+
+def test_torture_has_what_it_promises(hostile: list[str]) -> None:
+    assert len(set(hostile)) == len(hostile) == 1000
+    assert sum("/nowhere/canary" in item for item in hostile) >= 150
+    assert max(map(len, hostile)) >= 1_000_000
     for part in ("__import__", r"\write18", "\x00", "\x1b", "\u202e", "{" * 10_000, "(" * 10_000, r"\sqrt{1+" * 2_000):
-        assert any(part in item for item in items), part[:20]
+        assert any(part in item for item in hostile), part[:20]
 
 
-def test_torture_never_holds_the_answer() -> None:
-    assert not set(references()) & {item.strip() for item in torture("/nowhere/canary")}
+def test_torture_never_holds_the_answer(hostile: list[str]) -> None:
+    assert not set(references()) & {item.strip() for item in hostile}

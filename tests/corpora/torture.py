@@ -216,7 +216,7 @@ def repetition(generator: random.Random) -> str:
 
 def algebra(generator: random.Random) -> str:
     """Well-formed mathematics that costs a computer-algebra system far more than it costs to write."""
-    n, power = generator.choice((20, 50, 200)), generator.choice((20, 50, 500))
+    n, power, many = generator.choice((20, 50, 200)), generator.choice((20, 50, 500)), generator.choice((100, 5_000))
     total = "+".join(f"x_{{{i}}}" for i in range(1, n + 1))
     large = 10 ** generator.randint(6, 40)
     return generator.choice(
@@ -238,11 +238,11 @@ def algebra(generator: random.Random) -> str:
             "".join(rf"\sqrt[{k}]{{{k}+" for k in range(2, n)) + "x" + "}" * (n - 2),
             " = ".join(f"x^{{{k}}}+{generator.randint(1, 9)}" for k in range(n)),
             rf"{large}x^{{{power}}} + \sin(\cos(\tan(x^{{{n}}}))) = e^{{e^{{e^{{x}}}}}}",
-            r" \cup ".join(f"({3 * k},{3 * k + 1})" for k in range(n * power)),
-            r" \cap ".join(f"(-{k},{k + generator.randint(1, 9)})" for k in range(1, n * power)),
-            r"\{" + ",".join(rf"{k} \pm \sqrt{{{generator.randint(2, 9999)}}}" for k in range(n * 10)) + r"\}",
+            r" \cup ".join(f"({3 * k},{3 * k + 1})" for k in range(many)),
+            r" \cap ".join(f"(-{k},{k + generator.randint(1, 9)})" for k in range(1, many)),
+            r"\{" + ",".join(rf"{k} \pm \sqrt{{{generator.randint(2, 9999)}}}" for k in range(many)) + r"\}",
             r"1 \pm \sqrt{2}" + "".join(rf" \pm \sqrt{{{k}}}" for k in range(3, n)),
-            "(" + ",".join(str(generator.randint(-9, 9)) for _ in range(n * power)) + ")",
+            "(" + ",".join(str(generator.randint(-9, 9)) for _ in range(many)) + ")",
             rf"\begin{{pmatrix}} {(' & '.join(['x'] * n) + chr(92) * 2) * n} \end{{pmatrix}}",
             rf"\begin{{vmatrix}} {(' & '.join(f'x^{{{k}}}' for k in range(n)) + chr(92) * 2) * n} \end{{vmatrix}}",
             rf"\begin{{pmatrix}} 1 & 2 \\ 3 & 4 \end{{pmatrix}}^{{{large}}}",

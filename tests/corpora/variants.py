@@ -257,6 +257,7 @@ RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("thousands tight comma", grouped(r",\!")),
     ("decimal point", decimal_point),
     ("leading zero", leading_zero),
+    ("leading zeros dropped", lambda answer: re.sub(r"^0+(?=\d+$)", "", answer)),
     ("trailing zero", trailing_zero),
     ("unit dropped", unit_dropped),
     ("degree braced", degrees_as(r"^{\circ}")),
