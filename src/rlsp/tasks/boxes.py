@@ -7,13 +7,20 @@ import re
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|[{}]")
 
 
-def last_box(text: str) -> str | None:
-    """The content of the last box whose braces match, or None. Linear in the text's length."""
-    opened: list[int | None] = []
-    start = end = -1
+def boxes(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, content) of each box whose braces match, in order; of nested boxes the inner one. Linear in the
+    text's length."""
+    opened: list[tuple[int, int] | None] = []
+    found: list[tuple[int, int, str]] = []
     for brace in _BRACE.finditer(text):
         if brace[0] != "}":
-            opened.append(brace.end() if len(brace[0]) > 1 else None)
-        elif opened and (inside := opened.pop()) is not None and inside > start:
-            start, end = inside, brace.start()
-    return None if start < 0 else text[start:end].strip()
+            opened.append(brace.span() if len(brace[0]) > 1 else None)
+        elif opened and (box := opened.pop()) is not None and not (found and found[-1][0] > box[0]):
+            found.append((box[0], brace.end(), text[box[1] : brace.start()].strip()))
+    return found
+
+
+def last_box(text: str) -> str | None:
+    """The content of the last box, or None."""
+    found = boxes(text)
+    return found[-1][2] if found else None

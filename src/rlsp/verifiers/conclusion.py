@@ -1,0 +1,80 @@
+"""What an unmarked response concludes, read as a person would: the value that its closing sentence states.
+
+For grading what somebody else sampled; training pays only for answers that are marked.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rlsp.verifiers.math.units import UNIT_WORDS
+
+MAX_CHARACTERS = 1_500
+"""A closing sentence is no longer than that."""
+
+_UNIT = "(?:square |cubic )?(?:" + "|".join(sorted(UNIT_WORDS, key=len, reverse=True)) + r")\b"
+_VALUE = re.compile(
+    r"\*\*(?P<bold>[^*\n]+)\*\*"
+    r"|\$\$(?P<display>[^$]+)\$\$"
+    r"|(?<!\\)\$(?P<dollars>[^$\n]*[^$\n\\\s])\$(?!\d)"
+    r"|\\\((?P<inline>.+?)\\\)"
+    r"|\\\[(?P<block>.+?)\\\]"
+    rf"|(?<![\w.,])(?P<numeral>-?(?:\\?[$€£])?\d+(?:,\d{{3}})*(?:\.\d+)?(?:/\d+)?%?(?:\s?°|\s{_UNIT})?)(?![\w\\])"
+    r"|\b(?P<spelled>zero|one(?! of)|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b",
+    re.DOTALL,
+)
+"""Everything that can be a value, in prose."""
+_PLACE = r"⟦(\d+)⟧"
+_FILLER = (
+    r"(?:[\s,:]|\b(?:equal to|equivalent to|exactly|only|just|approximately|about|a total of|simply|given by|indeed|"
+    r"therefore|also|then|in fact|the (?:number|value|interval|point))\b)*"
+)
+_STATED = re.compile(rf"(?:\b(?:is|are|be|equals?|was|were|becomes)\b|=|:){_FILLER}{_PLACE}")
+_SPOKEN = re.compile(rf"\b(?:is|are|be)\b{_FILLER}((?:[A-Za-z-]+ ?){{1,3}})[.!]?\s*$")
+_CUE = re.compile(
+    r"\b(?:therefore|thus|so|hence|finally|in conclusion|in summary|consequently|this means|we conclude)\b",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    r"\b(?:either|does not|doesn't|no solution|not possible|cannot|can't|let me|let's)\b", re.IGNORECASE
+)
+_BLANK_LINE = re.compile(r"\n\s*\n")
+
+
+def concluded(response: str) -> str:
+    """The stated value: one set in bold, else the last behind "is", "are", "=" or a colon, else the only one. "" when
+    nothing is concluded, or when the conclusion hedges or gives up."""
+    closing = _closing(response[-MAX_CHARACTERS:])
+    cues = [cue.end() for cue in _CUE.finditer(closing)]
+    closing = closing[cues[-1] :] if cues else closing
+    if _HEDGE.search(closing):
+        return ""
+    values = list(_VALUE.finditer(closing))
+    bold = [found["bold"] for found in values if found["bold"] and not found["bold"].rstrip().endswith(":")]
+    if bold:
+        return only_value(bold[-1])
+    texts = [next(filter(None, found.groups())).strip() for found in values]
+    places = iter(range(len(values)))
+    skeleton = _VALUE.sub(lambda _: f"⟦{next(places)}⟧", closing)
+    if stated := _STATED.findall(skeleton):
+        return texts[int(stated[-1])]
+    if cues and len(texts) == 1:
+        return texts[0]
+    spoken = _SPOKEN.search(skeleton) if cues and not texts else None
+    return spoken[1].strip() if spoken else ""
+
+
+def only_value(phrase: str) -> str:
+    """The value in a phrase of words that holds just one: "the number 12" is 12; any other phrase stays."""
+    values = list(_VALUE.finditer(phrase))
+    leading = re.search(r"[A-Za-z]{2,}", phrase[: values[0].start()]) if len(values) == 1 else None
+    return next(filter(None, values[0].groups())).strip() if leading else phrase.strip(" *")
+
+
+def _closing(text: str) -> str:
+    """The last paragraph, with the one before when that announces it or when it is a formula alone."""
+    paragraphs = [paragraph for paragraph in _BLANK_LINE.split(text.strip()) if paragraph.strip()]
+    if len(paragraphs) < 2:
+        return text
+    announced = paragraphs[-2].rstrip().endswith(":") or not re.search(r"[A-Za-z]{2,}", _VALUE.sub("", paragraphs[-1]))
+    return "\n".join(paragraphs[-2:]) if announced else paragraphs[-1]

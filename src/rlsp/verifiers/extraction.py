@@ -1,0 +1,54 @@
+"""The final answer that a response marks: the one extractor, for every verifier.
+
+`strict` takes what is marked: the last `\\boxed{…}` or `\\fbox{…}`, else what follows the last `####`, "final answer is"
+or "answer is". A number that merely stands last is a guess of the grader's, not an answer of the model's, and paying for
+it would teach the model to mark none. `lenient` goes on where nothing is marked: it reads the value that the closing
+sentence states, as a person would.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rlsp.tasks.boxes import boxes
+from rlsp.verifiers.conclusion import concluded, only_value
+
+MAX_CHARACTERS = 20_000
+"""Only the end of a longer response is searched for its answer."""
+
+_MARKER = re.compile(
+    r"(?:####|\b(?:final |correct )?answer\**(?: (?:is|are|to [^.\n]{1,80}? is)|:)\**:?|\bfinal answer\**[.:]?)[ \t*]*\n?[ \t]*([^\n]{0,400})",
+    re.IGNORECASE,
+)
+_NEXT_SENTENCE = re.compile(r"[.!]\**(?:\s|$)")
+_JOINER = re.compile(
+    r"[\s$,;&.]|\\[()\[\],;: ]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|[A-Za-z](?:_\{?\w\}?)?\s*="
+)
+_BLANK_LINE = re.compile(r"\n\s*\n")
+
+
+def extract(response: str, mode: str = "strict") -> str:
+    """The final answer as written, or "" when none is marked."""
+    end = response[-MAX_CHARACTERS:]
+    if found := boxes(end):
+        return _last_boxes(end, found)
+    marked = [answer for answer in map(_sentence, _MARKER.findall(end)) if answer and not answer.endswith(":")]
+    if marked:
+        return only_value(marked[-1]) if mode == "lenient" else marked[-1]
+    return concluded(end) if mode == "lenient" else ""
+
+
+def _last_boxes(text: str, found: list[tuple[int, int, str]]) -> str:
+    """The content of the last box, or of the last boxes when they stand side by side: `x=\\boxed{1}` or `\\boxed{2}`
+    names two answers."""
+    group = [found[-1]]
+    for start, end, content in reversed(found[:-1]):
+        between = text[end : group[0][0]]
+        if len(between) > 40 or _BLANK_LINE.search(between) or _JOINER.sub("", between):
+            break
+        group.insert(0, (start, end, content))
+    return ", ".join(dict.fromkeys(content for _, _, content in group))
+
+
+def _sentence(text: str) -> str:
+    return _NEXT_SENTENCE.split(text, maxsplit=1)[0].strip(" \t*")

@@ -1,0 +1,256 @@
+"""Equality of expressions. math-verify's LaTeX parser reads them, exact evaluation at sample points decides.
+
+Nothing here may run outside a worker that can be killed: sympy computes whatever it is told to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from rlsp.verifiers.math.answers import TooComplex
+
+DIGITS = 50
+"""Decimal digits of an evaluation; two values agree when all but the last ten do."""
+MAX_EVALUATED_DIGITS = 2_000
+MAX_EXPONENT = 10_000
+MAX_FACTORIAL = 1_000
+MAX_DIGITS = 1_000
+MAX_SYMBOLS = 12
+MAX_TOKENS = 400
+CAPITAL = "000"
+"""The subscript under which a capital letter goes."""
+
+_FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp max min gcd lcm det".split()
+_COMMANDS = frozenset(
+    _FUNCTIONS
+    + "frac sqrt cdot times div pi infty binom degree lfloor rfloor lceil rceil sum prod int lim to alpha beta gamma delta"
+    " epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega Gamma Delta"
+    " Theta Lambda Sigma Phi Psi Omega operatorname prime overline".split()
+)
+_COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
+_TOKEN = re.compile(r"\\[A-Za-z]+|\d+(?:\.\d+)?|\.\d+|\S")
+_BARE_FUNCTION = re.compile(
+    rf"(?<![\\A-Za-z])(a(?:rc)?(?:sin|cos|tan)|{'|'.join(sorted(_FUNCTIONS, key=len, reverse=True))}|sqrt|pi|theta|alpha|beta|infinity|inf)(?![A-Za-z])"
+)
+_BARE_ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
+_BARE_POWER = re.compile(r"\^\s*\(([^()]*)\)")
+_LONG_POWER = re.compile(r"\^\s*(-?\d{2,})")
+_OPERATOR_NAME = re.compile(
+    r"\\(?:operatorname|text)\s*\{\s*(sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|max|min|gcd|lcm|det)\s*\}"
+)
+_DEGREE = re.compile(r"(\d+(?:\.\d+)?|\([^()]*\))\s*\\degree")
+_CAPITAL = re.compile(rf"([a-z])_\{{{CAPITAL}(\w*)\}}")
+_TOWER = re.compile(r"\^\s*(?:\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|(\d))")
+_FACTORIAL = re.compile(r"(\d+|\)|\}|[A-Za-z])\s*(!+)")
+
+
+def check(latex: str) -> None:
+    """Refuse what would take an algebra system for ever, before it sees it.
+
+    Raises:
+        TooComplex: a size, exponent or factorial beyond its limit.
+        ValueError: something that no expression holds.
+    """
+    for name in _COMMAND.findall(latex):
+        if name not in _COMMANDS and name not in "{}":
+            raise ValueError(f"\\{name} is no part of an expression")
+    if re.search(r"[^\x20-\x7e]", latex):
+        raise ValueError("a character that no expression holds")
+    if re.search(r"[\d.]\s+[\d.]|\.\d*\.|[!?\"'#&;:=<>@`%,]\s*[\"#&;:=<>@`%?]", latex):
+        raise ValueError("two numbers side by side")
+    tokens = _TOKEN.findall(latex)
+    if len(tokens) > MAX_TOKENS:
+        raise TooComplex(f"{len(tokens)} symbols, at most {MAX_TOKENS} are read")
+    if any(len(token) > MAX_DIGITS for token in tokens):
+        raise TooComplex(f"a number of more than {MAX_DIGITS} digits")
+    for braced, digit in _TOWER.findall(latex):
+        _check_exponent(braced or digit, 1)
+    for before, marks in _FACTORIAL.findall(latex):
+        if len(marks) > 1 or (before.isdigit() and (len(before) > 4 or int(before) > MAX_FACTORIAL)):
+            raise TooComplex(f"{before}{marks} is too large a factorial")
+        if before in ")}" and latex.count("!") > 1 and re.search(r"!\s*[)}]\s*!", latex):
+            raise TooComplex("a factorial of a factorial")
+    if re.search(r"\\(?:binom|sum|prod|int)(?![A-Za-z])", latex) and any(
+        len(token) > 4 and token.isdigit() for token in tokens
+    ):
+        raise TooComplex("a sum, product, integral or binomial coefficient with bounds above 9999")
+
+
+def _check_exponent(text: str, level: int) -> None:
+    if level > 3:
+        raise TooComplex("powers of powers of powers")
+    if any(len(number) > 5 or int(number) > MAX_EXPONENT for number in re.findall(r"\d+", text)):
+        raise TooComplex(f"an exponent above {MAX_EXPONENT}")
+    if "!" in text and re.search(r"\d{2,}\s*!", text):
+        raise TooComplex("a factorial as exponent")
+    for braced, digit in _TOWER.findall(text):
+        inner = braced or digit
+        base = re.search(r"(\d+)\s*\^", text)
+        if base and inner.strip().lstrip("-").isdigit() and int(inner) * len(base[1]) > 4:
+            raise TooComplex(f"an exponent above {MAX_EXPONENT}")
+        _check_exponent(inner, level + 1)
+
+
+@lru_cache(maxsize=256)
+def parse(latex: str) -> Any:
+    """The sympy expression of cleaned LaTeX, decimals exact, `i` the imaginary unit, `R` apart from `r`.
+
+    Raises:
+        TooComplex: see `check`.
+        ValueError: it is no expression.
+    """
+    import sympy
+    from latex2sympy2_extended import latex2sympy
+
+    prepared = prepare(latex)
+    check(prepared)
+    try:
+        parsed = latex2sympy(prepared, is_real=True, convert_degrees=False, normalization_config=None)
+    except RecursionError:
+        raise
+    except Exception as error:  # the parser raises bare Exception on text that the model wrote
+        raise ValueError(f"not an expression: {str(error)[:80]!r}") from None
+    if not isinstance(parsed, sympy.Expr):
+        raise ValueError("not a scalar expression")
+    imaginary = {symbol: sympy.I for symbol in parsed.free_symbols if symbol.name == "i"}
+    exact = {number: sympy.Rational(str(number)) for number in parsed.atoms(sympy.Float)}
+    return parsed.xreplace(imaginary | exact).doit(deep=True) if imaginary or exact else parsed.doit(deep=True)
+
+
+def prepare(latex: str) -> str:
+    """Cleaned LaTeX as the parser wants it."""
+    text = _OPERATOR_NAME.sub(r"\\\1 ", latex)
+    text = re.sub(r"(?<![\\A-Za-z])asin|(?<![\\A-Za-z])acos|(?<![\\A-Za-z])atan", lambda f: "arc" + f[0][1:], text)
+    text = _BARE_FUNCTION.sub(
+        lambda found: "\\" + {"infinity": "infty", "inf": "infty"}.get(found[1], found[1]) + " ", text
+    )
+    text = _LONG_POWER.sub(r"^{\1}", _BARE_POWER.sub(r"^{\1}", _BARE_ROOT.sub(r"\\sqrt{\1}", text)))
+    text = text.replace("**", "^").replace("*", r"\cdot ")
+    text = _LONG_POWER.sub(r"^{\1}", _BARE_POWER.sub(r"^{\1}", text))
+    text = _DEGREE.sub(r"(\1\\cdot\\frac{\\pi}{180})", text)
+    return re.sub(r"\\[A-Za-z]+|[A-Z](?:_(?:\{\w+\}|\w))?", _capital, text)
+
+
+def _capital(found: re.Match[str]) -> str:
+    """A capital letter under a name of its own: the parser reads R as r."""
+    text = found[0]
+    if text.startswith("\\"):
+        return text
+    subscript = re.sub(r"\W|_", "", text[1:])
+    return f" {text[0].lower()}_{{{CAPITAL}{subscript}}} "
+
+
+def equal(first: str, second: str) -> bool | None:
+    """Whether two cleaned LaTeX expressions are the same function of their letters; None when that can't be decided.
+
+    Rationals are compared exactly. Other expressions are equal when they agree to 40 digits, in absolute and relative
+    terms, at several sample points. Where only one of them is real the point is left out, so that log x² may equal
+    2 log x, but √x² is not x.
+    """
+    import sympy
+
+    left, right = parse(first), parse(second)
+    if left.has(sympy.nan, sympy.zoo) or right.has(sympy.nan, sympy.zoo):
+        return None
+    if left == right:
+        return True
+    if (left.is_Rational and right.is_Rational) or left.has(sympy.oo) or right.has(sympy.oo):
+        return False
+    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
+    if len(symbols) > MAX_SYMBOLS:
+        raise TooComplex(f"{len(symbols)} letters, at most {MAX_SYMBOLS} are compared")
+    agreed = skipped = 0
+    for point in points(symbols):
+        outcome = _agree(left, right, point)
+        if outcome is False:
+            return False
+        agreed += outcome is True
+        skipped += outcome is None
+    return True if agreed and agreed >= skipped else None
+
+
+def _agree(left: Any, right: Any, point: dict[Any, Any]) -> bool | None:
+    """Whether the values there are the same to 40 digits after the point and 40 in all; None where that can't be told."""
+    import mpmath
+
+    digits = DIGITS
+    while True:
+        one, other = (evaluate(each, point, digits) for each in (left, right))
+        if one is None or other is None or (point and (one.imag == 0) != (other.imag == 0)):
+            return None
+        with mpmath.workdps(digits + 10):
+            size = max(abs(one), abs(other))
+            needed = DIGITS + (int(mpmath.log10(size)) + 1 if size > 1 else 0)
+            if needed <= digits:
+                if size < mpmath.mpf(10) ** -DIGITS:
+                    return True if one == other == 0 else None
+                return bool(abs(one - other) <= min(size, 1) * mpmath.mpf(10) ** (10 - DIGITS))
+        if needed > MAX_EVALUATED_DIGITS:
+            return None
+        digits = needed
+
+
+def points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
+    """Sample points: none is special, both signs occur for each letter; one empty point without letters."""
+    import sympy
+
+    if not symbols:
+        yield {}
+        return
+    for row in range(6):
+        signs = [1, 1, -1, 1, -1, -1][row]
+        yield {
+            symbol: sympy.Rational(
+                (-signs if row in (2, 4) and index % 2 else signs) * (37 + 101 * row + 59 * index),
+                97 + 31 * index + 13 * row,
+            )
+            for index, symbol in enumerate(symbols)
+        }
+
+
+def evaluate(expression: Any, point: dict[Any, Any], digits: int = DIGITS) -> Any:
+    """The value there as an mpmath complex number, None where it has none."""
+    import mpmath
+    import sympy
+
+    try:
+        value = expression.evalf(digits, subs=point or None, maxn=4 * digits)
+        parts = value.as_real_imag()
+        if not all(part.is_Number and part.is_finite for part in parts):
+            return None
+        with mpmath.workdps(digits + 10):
+            real, imaginary = (mpmath.mpf(str(sympy.Float(part, digits))) for part in parts)
+            negligible = abs(imaginary) < max(1, abs(real)) * mpmath.mpf(10) ** (10 - digits)
+            return mpmath.mpc(real, 0 if negligible else imaginary)
+    except (ValueError, TypeError, ZeroDivisionError, AttributeError, NotImplementedError):
+        return None
+
+
+def canonical(latex: str) -> str:
+    """A spelling that equal expressions mostly share: sympy's, expanded."""
+    import sympy
+
+    try:
+        expression = parse(latex)
+        text = str(sympy.expand(expression) if expression.count_ops() < 60 else expression).replace(" ", "")
+    except (ValueError, RecursionError):
+        return re.sub(r"\s+", "", latex)
+    return _CAPITAL.sub(lambda found: found[1].upper() + (f"_{found[2]}" if found[2] else ""), text)
+
+
+def proportional(first: str, second: str) -> bool:
+    """Whether one is a constant, non-zero multiple of the other."""
+    left, right = parse(first), parse(second)
+    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
+    if not symbols or len(symbols) > MAX_SYMBOLS:
+        return False
+    ratios = []
+    for point in points(symbols):
+        values = [evaluate(each, point) for each in (left, right)]
+        if None in values or 0 in values:
+            return False
+        ratios.append(values[0] / values[1])
+    return all(abs(ratio - ratios[0]) <= abs(ratios[0]) * 10.0 ** (10 - DIGITS) for ratio in ratios)
