@@ -38,6 +38,9 @@ _CUE = re.compile(
 _HEDGE = re.compile(
     r"\b(?:either|does not|doesn't|no solution|not possible|cannot|can't|let me|let's)\b", re.IGNORECASE
 )
+_PROSE = re.compile(r"[A-Za-z]{2,}")
+_CONDITION = re.compile(r"\b(?:if|when|since|because|given that)\b[^,.]*,", re.IGNORECASE)
+_WAYS = re.compile(rf"\bin (?:exactly |a total of )?{_PLACE} (?:different |distinct |possible |unique )*ways\b")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
@@ -56,11 +59,12 @@ def concluded(response: str) -> str:
     texts = [next(filter(None, found.groups())).strip() for found in values]
     places = iter(range(len(values)))
     skeleton = _VALUE.sub(lambda _: f"⟦{next(places)}⟧", closing)
-    if stated := _STATED.findall(skeleton):
+    if stated := _WAYS.findall(skeleton) or _STATED.findall(skeleton):
         return texts[int(stated[-1])]
-    if cues and len(texts) == 1:
-        return texts[0]
-    spoken = _SPOKEN.search(skeleton) if cues and not texts else None
+    left = re.findall(_PLACE, _CONDITION.sub("", skeleton))
+    if cues and len(left) == 1:
+        return texts[int(left[0])]
+    spoken = _SPOKEN.search(skeleton) if cues and not left else None
     return spoken[1].strip() if spoken else ""
 
 
@@ -72,9 +76,11 @@ def only_value(phrase: str) -> str:
 
 
 def _closing(text: str) -> str:
-    """The last paragraph, with the one before when that announces it or when it is a formula alone."""
-    paragraphs = [paragraph for paragraph in _BLANK_LINE.split(text.strip()) if paragraph.strip()]
-    if len(paragraphs) < 2:
-        return text
-    announced = paragraphs[-2].rstrip().endswith(":") or not re.search(r"[A-Za-z]{2,}", _VALUE.sub("", paragraphs[-1]))
-    return "\n".join(paragraphs[-2:]) if announced else paragraphs[-1]
+    """The last paragraph; a formula set apart belongs to the sentence around it."""
+    paragraphs = [paragraph.strip() for paragraph in _BLANK_LINE.split(text.strip()) if paragraph.strip()]
+    closing = paragraphs.pop() if paragraphs else ""
+    while paragraphs and (
+        paragraphs[-1].endswith((":", ",")) or not _PROSE.search(_VALUE.sub("", closing)) or closing[0].islower()
+    ):
+        closing = f"{paragraphs.pop()}\n{closing}"
+    return closing

@@ -31,7 +31,9 @@ _TEXTS = re.compile(
 )
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _THOUSANDS = re.compile(r",\\!\s*(?=\d{3})|(?<=\d)\\[,;:]\s*(?=\d{3}(?!\d))")
-_THIN_SPACES = re.compile(r"\\[!,;:>]|\\(?:thinspace|negthinspace|enspace|quad|qquad|hspace\{[^{}]*\})(?![A-Za-z])|\\ |~")
+_THIN_SPACES = re.compile(
+    r"\\[!,;:>]|\\(?:thinspace|negthinspace|enspace|quad|qquad|hspace\{[^{}]*\})(?![A-Za-z])|\\ |~"
+)
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])")
 _COMMAND_NAMES = (
     (re.compile(r"\\(?:leqslant|leq|le)(?![A-Za-z])"), r"\\le "),
