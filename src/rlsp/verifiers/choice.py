@@ -28,7 +28,7 @@ _LABELLED = re.compile(
 _ANOTHER = re.compile(
     r"(?:\b(?:and|or|not|maybe|option|choice|answer)\s+|[(\[/,&+;]\s*)([A-Z])\b"
     r"|[(\[]([a-z])[)\]]"
-    r"|(?<!\w)(?!(?:A|I)\s+[a-z])([A-Z])(?!\w)"
+    r"|(?<!\w)(?!(?:A|I)\s+(?!(?:is|and|or)\b)[a-z])([A-Z])(?!\w)"
 )
 """A letter that stands for an option within running text; "A dog" and "I think" are none."""
 

@@ -56,7 +56,7 @@ def normalise(text: str, case: bool = False) -> str:
     text = _unwrapped(text)
     if text.endswith(".") and not text.endswith(".."):
         text = _unwrapped(text[:-1].rstrip())
-    return text if case else unicodedata.normalize("NFC", text.casefold())
+    return text if case else text.lower()
 
 
 def _plain(character: str) -> str:
