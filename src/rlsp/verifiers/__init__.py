@@ -7,10 +7,11 @@ all of them busy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from rlsp.errors import InputError
 from rlsp.types import Problem, Verdict
-from rlsp.verifiers import countdown, final_answer, steps
+from rlsp.verifiers import choice, countdown, custom, exact, final_answer, gym, steps
 from rlsp.verifiers.settings import Settings
 
 Verifier = Callable[[Sequence[Problem], Sequence[str], Settings], list[Verdict]]
@@ -43,10 +44,20 @@ def verify(problem: Problem, response: str, settings: Settings | None = None) ->
 
 
 def verifier_for(task: str) -> Verifier:
-    """Raises InputError naming the tasks there are."""
-    if task not in _VERIFIERS:
-        raise InputError(f"no verifier for task {task!r}; known: {', '.join(_VERIFIERS)}")
-    return _VERIFIERS[task]
+    """The verifier of that name, else the installed one, else the function "package.module:function".
+
+    Raises:
+        InputError: there is none; names those that there are.
+    """
+    if task in _VERIFIERS:
+        return _VERIFIERS[task]
+    if ":" in task:
+        return partial(custom.verify_all, task)
+    installed = custom.installed()
+    if task in installed:
+        return partial(custom.verify_all, installed[task])
+    known = ", ".join((*_VERIFIERS, *sorted(installed)))
+    raise InputError(f"no verifier for task {task!r}; known: {known}; or your own as package.module:function")
 
 
 def _one_by_one(judge: Callable[[Problem, str], Verdict]) -> Verifier:
@@ -58,4 +69,7 @@ _VERIFIERS: dict[str, Verifier] = {
     "countdown": _one_by_one(countdown.verify),
     "chain-sum": _one_by_one(steps.verify),
     "file": _one_by_one(final_answer.verify),
+    "exact": exact.verify_all,
+    "choice": choice.verify_all,
+    "gym": gym.verify_all,
 }

@@ -1,0 +1,24 @@
+"""Verdicts on what could not be judged: the worker, not the answer, came to an end."""
+
+from __future__ import annotations
+
+from rlsp.types import Reason, Verdict
+from rlsp.verifiers.pool import Outcome
+
+_REASONS = {
+    "timeout": Reason.TIMEOUT,
+    "crashed": Reason.CRASHED,
+    "out of memory": Reason.OUT_OF_MEMORY,
+    "error": Reason.UNPARSABLE,
+}
+
+
+def unjudged(outcome: Outcome, answer: str, reference: str) -> Verdict:
+    """The verdict on an item whose outcome is not `done`; an `error` is what the judge raised on the model's text.
+
+    Raises:
+        ValueError: the item was judged.
+    """
+    if outcome.status == "done":
+        raise ValueError("an item that was judged has a verdict of its own")
+    return Verdict(False, answer, _REASONS[outcome.status], reference, outcome.detail)
