@@ -111,7 +111,10 @@ def test_other_conversations_are_refused(mine: Path, roles: list[str]) -> None:
 
 def test_tests_take_the_place_of_an_answer_for_code(mine: Path) -> None:
     tests = {"inputs": ["1\n"], "outputs": ["2\n"]}
-    rows = [{"question": "Add one.", "tests": tests}, {"question": "Add two.", "test_list": ["assert f(1) == 3"]}]
+    rows: list[dict[str, Any]] = [
+        {"question": "Add one.", "tests": tests},
+        {"question": "Add two.", "test_list": ["assert f(1) == 3"]},
+    ]
     first, second = read(mine, {**rows[0], "function": "f"}, rows[1], verifier="code")
     assert (first.task, first.answer, first.grading) == ("code", "", {"tests": tests, "function": "f"})
     assert second.grading == {"tests": ["assert f(1) == 3"]}
