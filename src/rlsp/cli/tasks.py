@@ -124,7 +124,8 @@ def check(
     items, kept, dropped = sources.survey(task)
     rows, rendered = len(kept) + len(dropped), [render(problem) for problem in kept]
     kept, too_long = _short_enough(kept, rendered, max_prompt_tokens)
-    title = f"{data}: {rows} rows, {len(items)} usable, verifier {verifier}\n"
+    verifiers = ", ".join(sorted({item.problem.task for item in items}))
+    title = f"{data}: {rows} rows, {len(items)} usable, verifier {verifiers or verifier}\n"
     console.print(Text(title, style="bold"), width=WIDTH)
     print_prompts(kept, render, f"in the chat template of {model}" if model else "plain text; --model DIR renders it")
     print_references(items)
