@@ -28,9 +28,9 @@ for name, verb in (
     ("score", score.score),
     ("eval", evaluate.evaluate),
     ("report", report.report),
-    ("tasks", tasks.tasks),
 ):
     app.command(name)(verb)
+app.add_typer(tasks.app, name="tasks")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from functools import partial
 
 from rlsp.errors import InputError
 from rlsp.types import Problem, Verdict
-from rlsp.verifiers import choice, countdown, custom, exact, final_answer, gym, steps
+from rlsp.verifiers import choice, countdown, custom, exact, gym, math, steps
 from rlsp.verifiers.settings import Settings
 
 Verifier = Callable[[Sequence[Problem], Sequence[str], Settings], list[Verdict]]
@@ -68,7 +68,7 @@ def _one_by_one(judge: Callable[[Problem, str], Verdict]) -> Verifier:
 _VERIFIERS: dict[str, Verifier] = {
     "countdown": _one_by_one(countdown.verify),
     "chain-sum": _one_by_one(steps.verify),
-    "file": _one_by_one(final_answer.verify),
+    "math": math.verify_all,
     "exact": exact.verify_all,
     "choice": choice.verify_all,
     "gym": gym.verify_all,

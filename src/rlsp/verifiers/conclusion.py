@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from rlsp.verifiers.math.units import UNIT_WORDS
+from rlsp.verifiers.units import UNIT_WORDS
 
 MAX_CHARACTERS = 1_500
 """A closing sentence is no longer than that."""

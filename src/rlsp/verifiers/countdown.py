@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlsp.tasks.countdown import judge_expression
 from rlsp.types import Problem, Reason, Verdict
 from rlsp.verifiers import steps
-from rlsp.verifiers.final_answer import extract
+from rlsp.verifiers.extraction import extract
 
 
 def verify(problem: Problem, response: str) -> Verdict:

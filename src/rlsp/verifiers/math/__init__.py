@@ -1,1 +1,37 @@
-"""Final answers in mathematics: the marked answer is extracted, read by its shape, and compared with the reference."""
+"""Final answers in mathematics: the marked answer is extracted, read by its shape, and compared with the reference.
+
+Everything that touches the model's text runs in workers that can be killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rlsp.types import Problem, Reason, Verdict
+from rlsp.verifiers import pool
+from rlsp.verifiers.extraction import MAX_CHARACTERS
+from rlsp.verifiers.outcomes import unjudged
+from rlsp.verifiers.settings import Settings
+
+
+def verify_all(problems: Sequence[Problem], responses: Sequence[str], settings: Settings) -> list[Verdict]:
+    """The verdicts; `answer` and `reference` are the two normalised forms, `reason` and `detail` say why."""
+    batch = [
+        {
+            "response": response[-MAX_CHARACTERS:],
+            "reference": problem.answer,
+            "mode": settings.extraction,
+            "question": problem.question,
+        }
+        for problem, response in zip(problems, responses, strict=True)
+    ]
+    outcomes = pool.shared().map("rlsp.verifiers.math.grade:grade", batch, settings.deadline_seconds)
+    verdicts = []
+    for problem, outcome in zip(problems, outcomes, strict=True):
+        if outcome.status == "done":
+            reason = Reason(outcome.value["reason"])
+            forms = {name: outcome.value[name] for name in ("answer", "reference", "detail")}
+            verdicts.append(Verdict(correct=reason is Reason.MATCH, reason=reason, **forms))
+        else:
+            verdicts.append(unjudged(outcome, "", problem.answer))
+    return verdicts

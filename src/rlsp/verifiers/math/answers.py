@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from rlsp.verifiers.math.latex import clean, matching
-from rlsp.verifiers.math.units import split_unit
+from rlsp.verifiers.units import split_unit
 
 MAX_CHARACTERS = 2_000
 MAX_DEPTH = 30

@@ -118,7 +118,7 @@ def _equal_values(first: Number | Expression, second: Number | Expression) -> bo
     if isinstance(first, Number) and isinstance(second, Number):
         return first.value == second.value
     texts = _latex(first), _latex(second)
-    return _squeezed(texts[0]) == _squeezed(texts[1]) or expressions.equal(*texts)
+    return expressions.squeeze(texts[0]) == expressions.squeeze(texts[1]) or expressions.equal(*texts)
 
 
 def _latex(answer: Number | Expression) -> str:
@@ -127,10 +127,6 @@ def _latex(answer: Number | Expression) -> str:
     value = answer.value
     text = str(abs(value)) if value.denominator == 1 else rf"\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
     return f"-{text}" if value < 0 else text
-
-
-def _squeezed(latex: str) -> str:
-    return re.sub(r"\s+(?![A-Za-z])|(?<![A-Za-z])\s+", "", latex).strip()
 
 
 def _named(relation: Relation, accept: Callable[[Answer], bool]) -> bool:

@@ -229,6 +229,11 @@ def evaluate(expression: Any, point: dict[Any, Any], digits: int = DIGITS) -> An
         return None
 
 
+def squeeze(latex: str) -> str:
+    """LaTeX without the spaces that mean nothing: those between two digits or after a command's name stay."""
+    return re.sub(r"(?<![\dA-Za-z.])\s+|(?<=[A-Za-z])\s+(?![A-Za-z])|(?<=[\d.])\s+(?![\d.])", "", latex).strip()
+
+
 def canonical(latex: str) -> str:
     """A spelling that equal expressions mostly share: sympy's, expanded."""
     import sympy
@@ -237,7 +242,7 @@ def canonical(latex: str) -> str:
         expression = parse(latex)
         text = str(sympy.expand(expression) if expression.count_ops() < 60 else expression).replace(" ", "")
     except (ValueError, RecursionError):
-        return re.sub(r"\s+", "", latex)
+        return squeeze(latex)
     return _CAPITAL.sub(lambda found: found[1].upper() + (f"_{found[2]}" if found[2] else ""), text)
 
 

@@ -78,7 +78,7 @@ def clean(text: str) -> str:
     text = _OVER.sub(r"\\frac{\1}{\2}", _CHOOSE.sub(r"\\binom{\1}{\2}", text))
     text = _SHORT_TEXT.sub(r"\1", _LOG_BASE.sub(r"\\log_{\1} ", text))
     text = _braced_roots(_braced_fractions(text))
-    text = _SPACES.sub(" ", text.replace("\x00", r" \\ ")).strip(" *")
+    text = _SPACES.sub(" ", text.replace("\x00", r" \\ ")).strip(" *`")
     return _TRAILING.sub("", text).removeprefix("=").strip()
 
 

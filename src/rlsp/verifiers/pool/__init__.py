@@ -115,7 +115,7 @@ class Pool:
 
 
 def shared() -> Pool:
-    """The pool of this process, with math-verify preloaded; it closes at exit."""
+    """The pool of this process, with the math verifier preloaded; it closes at exit."""
     return _SHARED
 
 
@@ -125,6 +125,6 @@ def _forget_pools() -> None:
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
-_SHARED = Pool(preload=["math_verify"])
+_SHARED = Pool(preload=["rlsp.verifiers.math.warm"])
 atexit.register(_SHARED.close)
 os.register_at_fork(after_in_child=_forget_pools)
