@@ -117,8 +117,8 @@ def _parse_test(test: Any, where: str) -> StreamTest | CallTest:
         given = {"arguments": arguments}
     else:
         raise InputError(
-            f"unit tests: {where} is {test!r:.80}; write stdin and stdout, or arguments and returns (both JSON, or both "
-            "as arguments_literal and returns_literal)"
+            f"unit tests: {where} is {test!r:.80}; write stdin and stdout, or arguments and returns (both as JSON, or "
+            "both as Python: arguments_literal and returns_literal)"
         )
     if not isinstance(arguments, list):
         raise InputError(f"unit tests: {where}: the arguments are a list, got {arguments!r:.60}")

@@ -83,8 +83,8 @@ def _isolated(settings: Settings) -> bool:
     obstacle = sandbox.obstacle()
     if obstacle and not settings.trusted_code:
         raise InputError(
-            f"model-written programs can't be isolated here: {obstacle}; install bubblewrap (apt install bubblewrap) on "
-            "a system that allows user namespaces, or accept the risk with --i-trust-this-code"
+            f"model-written programs can't be isolated here: {obstacle}; install bubblewrap (apt install bubblewrap) "
+            "on a system that allows user namespaces, or accept the risk with --i-trust-this-code"
         )
     if obstacle:
         _warn_once(obstacle)

@@ -2,7 +2,8 @@
 
 A program is one process: threads start, processes do not. So one memory limit bounds all of it, and nothing outlives
 it. Closed as well is what namespaces do not cover (AF_VSOCK reaches the host of a virtual machine), what holds memory
-that RLIMIT_AS does not count (System V segments, memfd), and what has a record of kernel bugs and no place in a solution.
+that RLIMIT_AS does not count (System V segments, memfd), and what has a record of kernel bugs and no place in a
+solution.
 """
 
 from __future__ import annotations
