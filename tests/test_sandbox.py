@@ -15,7 +15,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ EXPECTED = {"stdin": "", "stdout": "escaped"}
 SYSTEM_CALL = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 
 
-def judge(program: str, *tests: dict[str, object], function: str = "", seconds: float = 5.0) -> Verdict:
+def judge(program: str, *tests: Mapping[str, object], function: str = "", seconds: float = 5.0) -> Verdict:
     grading = {"tests": list(tests) or [EXPECTED], "time_limit": seconds} | ({"function": function} if function else {})
     problem = Problem("p", "code", "?", "", grading=grading)
     return code.verify_batch([problem], [f"```python\n{program}\n```"], Settings())[0]
@@ -198,7 +198,8 @@ def test_no_other_directory_takes_files() -> None:
     attack = (
         "import os, sys\nfound = []\n"
         "for folder, below, _ in os.walk('/'):\n"
-        "    if os.access(folder, os.W_OK):\n        found.append(folder)\n"
+        "    try:\n        open(folder + '/new', 'w')\n        found.append(folder)\n"
+        "    except OSError: pass\n"
         "    if folder in ('/proc', '/usr', sys.base_prefix):\n        below.clear()\n"
         "print(found, os.statvfs('/usr').f_flag & os.statvfs(sys.base_prefix).f_flag & os.ST_RDONLY)"
     )
@@ -270,7 +271,7 @@ def test_the_environment_is_empty() -> None:
         ("import json\njson.dumps = lambda *_: 'true'\nf = int", "wrong result"),
         ("import json\njson.dumps = lambda *_: '[' * 200_000\nf = int", "wrong result"),
         ("import json\njson.dumps = lambda *_: '9' * 200_000\nf = int", "wrong result"),
-        ("import builtins\nbuiltins.isinstance = lambda *_: True\nf = int", "wrong result"),
+        ("import builtins\nbuiltins.isinstance = lambda *_: True\nf = int", "exited with 1: TypeError"),
         ("import sys\nsys.stdout = sys.stderr = None\nf = int", "wrong result"),
         (
             "import os\nfor fd in range(3, 60):\n    try: os.write(fd, b'\\n41\\n')\n    except OSError: pass",
