@@ -71,7 +71,7 @@ def verdict(program: str, grading: dict[str, Any], **settings: Any) -> Verdict:
         ("def add(a, b):\n    return str(a + b)", ADD, "test 1 of 2: wrong result"),
         ("def add(a, b):\n    return 7", ADD, "test 2 of 2: wrong result"),
         ("results = [7, 2]\ndef add(a, b):\n    return results.pop(0)", ADD, "test 2 of 2: wrong result"),
-        ("def sum(a, b): pass", ADD, "test 1 of 2: exited with 1: AttributeError: module 'program' has no attribute 'add'"),
+        ("sub = 7", ADD, "test 1 of 2: exited with 1: AttributeError: module 'program' has no attribute 'add'"),
         ("add = divmod.__name__", ADD, "test 1 of 2: exited with 1: TypeError: 'str' object is not callable"),
         ("def add(a, b):\n    raise MemoryError", ADD, "test 1 of 2: memory limit"),
         ("def add(a, b):\n    while True: pass", ADD | {"time_limit": 0.3}, "test 1 of 2: time limit"),
