@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 from typing import Any
 
@@ -23,8 +22,7 @@ def main(job_descriptor: int, result_descriptor: int) -> None:
     # bwrap leaves none open; a directory of the host among them would be a way out.
     os.closerange(3, result_descriptor)
     os.closerange(result_descriptor + 1, 1 << 16)
-    for name, value in job["limits"].items():
-        limit(getattr(resource, name), *value)
+    set_limits(job["limits"])
     sys.argv = ["program.py"]
     os.write(result_descriptor, STARTED)
     if "function" in job:
@@ -36,12 +34,16 @@ def main(job_descriptor: int, result_descriptor: int) -> None:
     load(job["program"], "__main__")
 
 
-def limit(kind: int, soft: int, hard: int) -> None:
-    """Set a limit, no higher than it is allowed to be."""
-    _, most = resource.getrlimit(kind)
-    if most != resource.RLIM_INFINITY:
-        soft, hard = min(soft, most), min(hard, most)
-    resource.setrlimit(kind, (soft, hard))
+def set_limits(limits: dict[str, list[int]]) -> None:
+    """Set soft and hard limits by name, no higher than they are allowed to be."""
+    import resource
+
+    for name, (soft, hard) in limits.items():
+        kind = getattr(resource, name)
+        _, most = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
+        resource.setrlimit(kind, (soft, hard))
 
 
 def load(program: str, name: str, **names: Any) -> Any:
