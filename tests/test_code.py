@@ -34,7 +34,7 @@ def fenced(program: str) -> str:
 
 
 def verdict(program: str, grading: dict[str, Any], **settings: Any) -> Verdict:
-    return code.verify_batch([problem(grading)], [fenced(program)], Settings(**settings))[0]
+    return code.verify_all([problem(grading)], [fenced(program)], Settings(**settings))[0]
 
 
 # Verdicts
@@ -88,7 +88,7 @@ def test_a_verdict_names_the_first_test_that_fails(program: str, grading: dict[s
 def test_a_batch_keeps_its_order() -> None:
     slow = "import time\ntime.sleep(0.5)\n"
     programs = [slow + SUM, "print(7)", SUM, slow + "print(2)", SUM]
-    judged = code.verify_batch([problem(SUMS)] * 5, list(map(fenced, programs)), Settings())
+    judged = code.verify_all([problem(SUMS)] * 5, list(map(fenced, programs)), Settings())
     assert [each.correct for each in judged] == [True, False, True, False, True]
 
 

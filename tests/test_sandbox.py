@@ -35,7 +35,7 @@ SYSTEM_CALL = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 def judge(program: str, *tests: Mapping[str, object], function: str = "", seconds: float = 5.0) -> Verdict:
     grading = {"tests": list(tests) or [EXPECTED], "time_limit": seconds} | ({"function": function} if function else {})
     problem = Problem("p", "code", "?", "", grading=grading)
-    return code.verify_batch([problem], [f"```python\n{program}\n```"], Settings())[0]
+    return code.verify_all([problem], [f"```python\n{program}\n```"], Settings())[0]
 
 
 def attempt(attack: str) -> Verdict:

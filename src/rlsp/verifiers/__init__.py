@@ -11,7 +11,7 @@ from functools import partial
 
 from rlsp.errors import InputError
 from rlsp.types import Problem, Verdict
-from rlsp.verifiers import choice, countdown, custom, exact, gym, math, steps
+from rlsp.verifiers import choice, code, countdown, custom, exact, gym, math, steps
 from rlsp.verifiers.settings import Settings
 
 Verifier = Callable[[Sequence[Problem], Sequence[str], Settings], list[Verdict]]
@@ -71,5 +71,6 @@ _VERIFIERS: dict[str, Verifier] = {
     "math": math.verify_all,
     "exact": exact.verify_all,
     "choice": choice.verify_all,
+    "code": code.verify_all,
     "gym": gym.verify_all,
 }

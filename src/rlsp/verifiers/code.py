@@ -33,7 +33,7 @@ _PYTHON_TAGS = frozenset({"python", "python3", "py"})
 log = logging.getLogger(__name__)
 
 
-def verify_batch(problems: Sequence[Problem], responses: Sequence[str], settings: Settings) -> list[Verdict]:
+def verify_all(problems: Sequence[Problem], responses: Sequence[str], settings: Settings) -> list[Verdict]:
     """The verdicts on programs, in order; as many run at once as there are cores. A test may take its problem's
     `time_limit`, else `settings.deadline_seconds`, of wall time.
 
