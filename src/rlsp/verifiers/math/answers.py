@@ -114,7 +114,7 @@ _INEQUALITY = re.compile(r"\\[lg]e(?![A-Za-z])|[<>]")
 _RATIO_PARTS = re.compile(r"[\d.]+(?:\s*:\s*[\d.]+)+")
 _CLOCK = re.compile(r"(\d{1,2}:\d{2})\s*(?:\\text\{)?\s*([ap])\.?\s*m\.?\s*\}?", re.IGNORECASE)
 _REPEATING = re.compile(r"([-+]?)\s*(\d*)\.(\d*)\s*\\overline\{(\d{1,50})\}", re.ASCII)
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?![\d,])")
 _MATRIX = re.compile(r"\\begin\{([pbBvV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _BASE = re.compile(r"[({]?\s*([0-9A-Fa-f]{1,60})\s*[)}]?\s*_\s*(?:\{\s*(?:\\text\{)?\s*(\w{1,10})\s*\}?\s*\}|(\d))")
 _NUMBER = re.compile(r"([-+]?)\s*(\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})", re.ASCII)
@@ -194,7 +194,7 @@ def _read(text: str, depth: int) -> Answer:
 def _joined_thousands(text: str) -> str:
     """`58,500` is a number, the inside of `(12,102)` a pair."""
     return _THOUSANDS.sub(
-        lambda found: found[0] if _level(text, found.start(), "([") else found[0].replace(",", ""), text
+        lambda found: found[0] if _level(text, found.start(), "([") else re.sub("[ ,]", "", found[0]), text
     )
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from rlsp.verifiers.math.answers import TooComplex
+from rlsp.verifiers.math.latex import matching
 
 DIGITS = 50
 """Decimal digits of an evaluation; two values agree when all but the last ten do."""
@@ -43,7 +44,6 @@ _OPERATOR_NAME = re.compile(
 )
 _DEGREE = re.compile(r"(\d+(?:\.\d+)?|\([^()]*\))\s*\\degree")
 _CAPITAL = re.compile(rf"([a-z])_\{{{CAPITAL}(\w*)\}}")
-_TOWER = re.compile(r"\^\s*(?:\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|(\d))")
 _FACTORIAL = re.compile(r"(\d+|\)|\}|[A-Za-z])\s*(!+)")
 
 
@@ -66,32 +66,53 @@ def check(latex: str) -> None:
         raise TooComplex(f"{len(tokens)} symbols, at most {MAX_TOKENS} are read")
     if any(len(token) > MAX_DIGITS for token in tokens):
         raise TooComplex(f"a number of more than {MAX_DIGITS} digits")
-    for braced, digit in _TOWER.findall(latex):
-        _check_exponent(braced or digit, 1)
+    _check_exponents(latex, 0)
     for before, marks in _FACTORIAL.findall(latex):
         if len(marks) > 1 or (before.isdigit() and (len(before) > 4 or int(before) > MAX_FACTORIAL)):
             raise TooComplex(f"{before}{marks} is too large a factorial")
         if before in ")}" and latex.count("!") > 1 and re.search(r"!\s*[)}]\s*!", latex):
             raise TooComplex("a factorial of a factorial")
-    if re.search(r"\\(?:binom|sum|prod|int)(?![A-Za-z])", latex) and any(
-        len(token) > 4 and token.isdigit() for token in tokens
-    ):
-        raise TooComplex("a sum, product, integral or binomial coefficient with bounds above 9999")
+    if re.search(r"\\(?:sum|prod|int|binom)(?![A-Za-z])", latex):
+        if any(token.isdecimal() and len(token) > 4 for token in tokens):
+            raise TooComplex("a sum, product, integral or binomial coefficient with bounds above 9999")
+        if r"\binom" in latex and "^" in latex:
+            raise TooComplex("a binomial coefficient of powers")
 
 
-def _check_exponent(text: str, level: int) -> None:
-    if level > 3:
-        raise TooComplex("powers of powers of powers")
-    if any(len(number) > 5 or int(number) > MAX_EXPONENT for number in re.findall(r"\d+", text)):
-        raise TooComplex(f"an exponent above {MAX_EXPONENT}")
-    if "!" in text and re.search(r"\d{2,}\s*!", text):
-        raise TooComplex("a factorial as exponent")
-    for braced, digit in _TOWER.findall(text):
-        inner = braced or digit
-        base = re.search(r"(\d+)\s*\^", text)
-        if base and inner.strip().lstrip("-").isdigit() and int(inner) * len(base[1]) > 4:
+def _check_exponents(text: str, level: int) -> None:
+    """Every exponent must be small, and powers may stand in exponents once."""
+    position = text.find("^")
+    while position >= 0:
+        exponent, end = _exponent(text, position + 1)
+        if any(len(number) > 5 or int(number) > MAX_EXPONENT for number in re.findall(r"\d+", exponent)):
             raise TooComplex(f"an exponent above {MAX_EXPONENT}")
-        _check_exponent(inner, level + 1)
+        chained = text[end:].lstrip().startswith("^")
+        if (chained or "^" in exponent) and level + chained > 0:
+            raise TooComplex("powers of powers of powers")
+        if "^" in exponent or chained:
+            _check_size(exponent if not chained else exponent + text[end : _exponent(text, text.find("^", end) + 1)[1]])
+            _check_exponents(exponent, level + 1)
+        if "!" in exponent and re.search(r"\d{2,}\s*!", exponent):
+            raise TooComplex("a factorial as exponent")
+        position = text.find("^", max(end, position + 1))
+
+
+def _exponent(text: str, start: int) -> tuple[str, int]:
+    """(what stands behind the `^`, its end): a group in braces, a number, a command or one character."""
+    while text[start : start + 1] == " ":
+        start += 1
+    if text[start : start + 1] == "{":
+        end = matching(text, start)
+        return (text[start + 1 : end], end + 1) if end > 0 else (text[start:], len(text))
+    found = re.compile(r"-?\d+|\\[A-Za-z]+|.", re.DOTALL).match(text, start)
+    return (found[0], found.end()) if found else ("", start)
+
+
+def _check_size(exponent: str) -> None:
+    """A power as exponent must be a small number, or have a letter as its base."""
+    for base, power in re.findall(r"(\d+)\s*\^\s*\{?\s*(\d+)", exponent):
+        if len(base) * int(power) > 4:
+            raise TooComplex(f"an exponent above {MAX_EXPONENT}")
 
 
 @lru_cache(maxsize=256)
@@ -117,7 +138,8 @@ def parse(latex: str) -> Any:
         raise ValueError("not a scalar expression")
     imaginary = {symbol: sympy.I for symbol in parsed.free_symbols if symbol.name == "i"}
     exact = {number: sympy.Rational(str(number)) for number in parsed.atoms(sympy.Float)}
-    return parsed.xreplace(imaginary | exact).doit(deep=True) if imaginary or exact else parsed.doit(deep=True)
+    expression = parsed.xreplace(imaginary | exact)
+    return expression if expression.has(sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit) else expression.doit()
 
 
 def prepare(latex: str) -> str:
@@ -240,7 +262,8 @@ def canonical(latex: str) -> str:
 
     try:
         expression = parse(latex)
-        text = str(sympy.expand(expression) if expression.count_ops() < 60 else expression).replace(" ", "")
+        small = expression.count_ops() < 60 and len(expression.free_symbols) <= 3
+        text = str(sympy.expand(expression) if small else expression).replace(" ", "")
     except (ValueError, RecursionError):
         return squeeze(latex)
     return _CAPITAL.sub(lambda found: found[1].upper() + (f"_{found[2]}" if found[2] else ""), text)
