@@ -18,7 +18,31 @@ def wilson(successes: int, trials: int) -> Interval:
     """Wilson's score interval of a proportion. Raises ValueError without trials."""
     if trials <= 0:
         raise ValueError("no trials, no interval")
-    share, squared = successes / trials, Z * Z
+    return _wilson(successes / trials, trials)
+
+
+def clustered(shares: Sequence[float], samples: int) -> Interval:
+    """Interval of the mean of `shares`, one for each problem: Wilson's with the effective number of trials
+    p(1−p) / V, V = Σ(sᵢ − p)² / N² the cluster variance of the mean p over N problems.
+
+    Samples of one problem resemble each other, so that N ≤ effective trials ≤ `samples`, the number of them all; for
+    one sample a problem it is Wilson's own. Korn and Graubard, Survey Methodology 24 (1998); cluster variance as in
+    Miller, arXiv 2411.00640.
+
+    Raises:
+        ValueError: no shares.
+    """
+    if not shares:
+        raise ValueError("no problems, no interval")
+    share = min(1.0, max(0.0, mean(shares)))
+    squares = sum((each - share) ** 2 for each in shares)
+    spread = share * (1 - share) * len(shares) ** 2
+    effective = spread / squares if squares > spread / samples else samples
+    return _wilson(share, effective if 0 < share < 1 else len(shares))
+
+
+def _wilson(share: float, trials: float) -> Interval:
+    squared = Z * Z
     centre = (share + squared / (2 * trials)) / (1 + squared / trials)
     half = Z / (1 + squared / trials) * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2))
     return max(0.0, centre - half), min(1.0, centre + half)
