@@ -61,8 +61,8 @@ def print_reasons(graded: Sequence[Graded], benchmark: Benchmark) -> None:
     _print_unjudged(benchmark)
 
 
-def print_agreement(graded: Sequence[Graded], stored: Path) -> None:
-    """Our verdicts against the publisher's, where there are any."""
+def print_agreement(graded: Sequence[Graded], stored: Path | None = None) -> None:
+    """Our verdicts against the publisher's, where there are any; `stored` holds them all."""
     known = [each for each in graded if each.published_correct is not None]
     if not known:
         return
@@ -84,7 +84,10 @@ def print_agreement(graded: Sequence[Graded], stored: Path) -> None:
             f"  {each.problem_id} sample {each.sample}: {verdict} here ({each.reason}): {each.answer or '(none)'!s:.40}"
             f" | reference {each.reference:.40} | published {each.published_pred or '(none)'!s:.40}"
         )
-    say(f"all of them: jq -c 'select(.published_correct != null and .correct != .published_correct)' {stored}")
+    if stored is not None:
+        command = "jq -c 'select(.published_correct != null and .correct != .published_correct)'"
+        packed = stored.suffix == ".zst"
+        say(f"all of them: {f'zstd -dc {stored} | {command}' if packed else f'{command} {stored}'}")
 
 
 def print_comparison(
@@ -184,9 +187,8 @@ def _print_unjudged(benchmark: Benchmark) -> None:
     console.print(f"unjudged, counted as wrong: {len(benchmark.unjudged)}", highlight=False)
     for name in benchmark.unjudged[:UNJUDGED_SHOWN]:
         say(f"  {name}")
-    if hidden := len(benchmark.unjudged) - UNJUDGED_SHOWN:
-        if hidden > 0:
-            console.print(f"  … and {hidden} more", highlight=False)
+    if (hidden := len(benchmark.unjudged) - UNJUDGED_SHOWN) > 0:
+        console.print(f"  … and {hidden} more", highlight=False)
 
 
 def _table(title: str) -> Table:

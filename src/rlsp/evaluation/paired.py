@@ -99,9 +99,7 @@ def compare(first: Mapping[str, Sequence[Graded]], second: Mapping[str, Sequence
     )
 
 
-def by_level(
-    first: Mapping[str, Sequence[Graded]], second: Mapping[str, Sequence[Graded]]
-) -> dict[int, Comparison]:
+def by_level(first: Mapping[str, Sequence[Graded]], second: Mapping[str, Sequence[Graded]]) -> dict[int, Comparison]:
     """The comparison of each level; empty when there is only one."""
     level = {problem: group[0].level for problem, group in first.items()}
     levels = sorted(set(level.values()))
