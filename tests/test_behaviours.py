@@ -201,6 +201,6 @@ def test_no_share_without_anything_to_share() -> None:
 
 
 def test_free_text_has_no_grounded_behaviours() -> None:
-    problem = Problem("mine/1", "file", "q", "1")
+    problem = Problem("mine/1", "math", "q", "1")
     assert rates([problem], [rollout(problem, "Wait, let me check. 3 * 7 = 21")]) == {}
     assert rates([], []) == {}

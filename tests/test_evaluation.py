@@ -28,7 +28,7 @@ class Sample:
 
 
 def problem(number: int, level: int = 1) -> Problem:
-    return Problem(f"mine/{number}", "file", f"question {number}", "right", level)
+    return Problem(f"mine/{number}", "math", f"question {number}", "right", level)
 
 
 def judged(samples: list[list[Sample]], levels: list[int]) -> tuple[list[Problem], list[Rollout], list[Score]]:

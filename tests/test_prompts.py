@@ -59,7 +59,7 @@ def test_the_instruction_surrounds_the_question(template: str | None) -> None:
 
 
 def test_a_question_with_braces_is_taken_as_it_is(tokenizer: PreTrainedTokenizerBase) -> None:
-    problem = Problem("p", "file", r"What is \frac{1}{2} of {question}?", "1")
+    problem = Problem("p", "math", r"What is \frac{1}{2} of {question}?", "1")
     prompt = encode_prompt(tokenizer, problem)
     assert tokenizer.decode(list(prompt.ids)) == r"What is \frac{1}{2} of {question}?" + "\n"
 

@@ -27,11 +27,11 @@ def small(path: Path, folder: Path) -> Recipe:
     overrides = [*SHRUNK, "model.path=nano"]
     if "demonstrations" in values:
         overrides.append("demonstrations.count=24")
-    if values["task"]["name"] == "file":
+    if values["task"]["name"] == "data":
         questions = folder / "questions.jsonl"
         lines = [json.dumps({"question": f"What is {n} + 1?", "answer": f"Add. #### {n + 1}"}) for n in range(60)]
         questions.write_text("\n".join(lines))
-        overrides.append(f"task.path={json.dumps(str(questions))}")
+        overrides.append(f"task.data={json.dumps(str(questions))}")
     return load(Recipe, str(path), overrides)
 
 

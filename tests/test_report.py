@@ -320,8 +320,8 @@ def test_base_alone_and_unpaired_votes(tmp_path: Path) -> None:
 def test_a_task_that_cannot_be_replayed(tmp_path: Path) -> None:
     source = tmp_path / "problems.jsonl"
     source.touch()
-    run = create(tmp_path / "file", minimal_recipe(task={"name": "file", "path": str(source)}))
-    problems = [Problem(f"p{i}", "file", "What is <b>2 + 2</b>?", "4") for i in range(3)]
+    run = create(tmp_path / "file", minimal_recipe(task={"name": "data", "data": str(source)}))
+    problems = [Problem(f"p{i}", "math", "What is <b>2 + 2</b>?", "4") for i in range(3)]
     write_records(run.path("problems", "test.jsonl"), problems)
     add_evaluation(run, "base", problems, [HOSTILE, "", "word " * 400], behaviours={}, by_level={})
     html, page = built(run)

@@ -20,7 +20,7 @@ ROLLOUT = Rollout("chain-sum/1+2", 0, (1,), (2, 3), (-0.1, -2.5), "1 + 2 = 3\u20
 VERDICT = Verdict(False, "", Reason.GIVEN_UP)
 EXPLORATION = Exploration(-1 / 3, {"length": -1 / 3})
 RECORDS: list[list[Any]] = [
-    [PROBLEM, Problem("x", "file", "", "")],
+    [PROBLEM, Problem("x", "math", "", "")],
     [ROLLOUT] * 3,
     [VERDICT],
     [EXPLORATION],
@@ -60,7 +60,7 @@ def test_zst_is_compressed_and_plain_is_one_object_a_line(tmp_path: Path) -> Non
 
 
 def test_records_of_several_zst_blocks_come_back(tmp_path: Path) -> None:
-    records = [Problem(str(number), "file", f"{number} " * 50, "1") for number in range(3000)]
+    records = [Problem(str(number), "math", f"{number} " * 50, "1") for number in range(3000)]
     runs.write_records(tmp_path / "a.jsonl.zst", records)
     assert list(runs.read_records(tmp_path / "a.jsonl.zst", Problem)) == records
 
@@ -106,7 +106,7 @@ def test_truncated_zst_is_refused(tmp_path: Path, kept: int) -> None:
 
 
 def test_any_text_that_json_can_hold_is_written(tmp_path: Path) -> None:
-    problem = Problem("a", "file", json.loads('"\\ud800"'), "1")
+    problem = Problem("a", "math", json.loads('"\\ud800"'), "1")
     runs.write_records(tmp_path / "a.jsonl", [problem])
     assert list(runs.read_records(tmp_path / "a.jsonl", Problem)) == [problem]
 

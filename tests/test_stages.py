@@ -28,7 +28,7 @@ def from_file(folder: Path, count: int, *settings: str) -> Recipe:
     path = folder / "questions.jsonl"
     rows = ({"question": f"What is {number} + 1?", "answer": f"{number + 1}"} for number in range(count))
     path.write_text("\n".join(map(json.dumps, rows)))
-    overrides = ["model.path=nano", f"task.path={json.dumps(str(path))}", *SHRUNK, *settings]
+    overrides = ["model.path=nano", f"task.data={json.dumps(str(path))}", *SHRUNK, *settings]
     return load(Recipe, "smollm2-gsm8k", overrides)
 
 

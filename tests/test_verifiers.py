@@ -15,7 +15,7 @@ COUNTDOWN = countdown.problem((3, 7, 12), 33)
 
 
 def free(answer: str) -> Problem:
-    return Problem("mine/1", "file", "What?", answer)
+    return Problem("mine/1", "math", "What?", answer)
 
 
 @pytest.mark.parametrize(

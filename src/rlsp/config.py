@@ -41,22 +41,63 @@ class ModelRecipe(Section):
         return self
 
 
-class TaskRecipe(Section):
-    """`name`: `countdown`, `chain-sum`, or `file` with `path` to a JSONL of {question|problem|prompt,
-    answer|solution}. `levels` of a generated task are drawn in turn."""
+class ColumnsRecipe(Section):
+    """Which columns of the data hold what, where their names don't tell."""
 
-    name: Literal["countdown", "chain-sum", "file"]
+    question: str | None = None
+    answer: str | None = None
+    level: str | None = None
+    tests: str | None = None
+    function: str | None = None
+
+
+class FilterRecipe(Section):
+    """Which problems of the data are left out, before they fall into splits: `deduplicate`, repeated questions;
+    `decontaminate`, questions of these data references, equal or sharing `ngram` words in a row; `solved`, problems
+    whose solve rate in this file of scores is at least `solved_rate`."""
+
+    deduplicate: bool = False
+    decontaminate: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    ngram: Positive = 13
+    solved: str = ""
+    solved_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class TaskRecipe(Section):
+    """`name`: `countdown`, `chain-sum`, or `data` with a data reference: a file (JSONL, CSV, Parquet), a benchmark
+    (`math-500`), `hub:OWNER/NAME[/SUBSET][@SPLIT]` or `gym:TASK`. `levels` of a generated task are drawn in turn. Of
+    data, `verifier` judges the answers, `limit` keeps the first problems that the filters leave (0: all)."""
+
+    name: Literal["countdown", "chain-sum", "data"]
     levels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1,)
-    path: str = ""
+    data: str = ""
+    verifier: Annotated[str, Field(min_length=1)] = "math"
     limit: Annotated[int, Field(ge=0)] = 0
+    columns: ColumnsRecipe = ColumnsRecipe()
+    filters: FilterRecipe = FilterRecipe()
 
     @model_validator(mode="after")
-    def _file_has_path(self) -> TaskRecipe:
-        if (self.name == "file") != bool(self.path):
-            raise ValueError("task.path goes with task.name = 'file', and only with it")
-        if self.limit and self.name != "file":
-            raise ValueError("task.limit cuts a file; a generated task makes as many problems as the stages ask for")
+    def _data_has_reference(self) -> TaskRecipe:
+        if (self.name == "data") != bool(self.data):
+            raise ValueError("task.data goes with task.name = 'data', and only with it")
+        of_data = ("verifier", "limit", "columns", "filters")
+        defaults = {key: type(self).model_fields[key].default for key in of_data}
+        if self.name != "data" and (extra := [key for key in of_data if getattr(self, key) != defaults[key]]):
+            raise ValueError(
+                f"task.{extra[0]} is for task.name = 'data'; {self.name} makes and judges its own problems"
+            )
         return self
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The local files that the task reads."""
+        references = [each for each in (self.data, *self.filters.decontaminate) if is_file_reference(each)]
+        return tuple(map(Path, [*references, self.filters.solved] if self.filters.solved else references))
+
+
+def is_file_reference(reference: str) -> bool:
+    """Whether a data reference means a local file: it has an ending, and no `hub:` or `gym:` before it."""
+    return not reference.startswith(("hub:", "gym:")) and bool(Path(reference).suffix)
 
 
 class DemonstrationRecipe(Section):
@@ -176,8 +217,8 @@ class Recipe(Section):
     def _stages_agree(self) -> Recipe:
         if (self.demonstrations is None) != (self.sft is None):
             raise ValueError("[demonstrations] and [sft] go together: SFT learns the demonstrations of this run")
-        if self.demonstrations and self.task.name == "file":
-            raise ValueError("no search can demonstrate a task of name 'file': leave out [demonstrations] and [sft]")
+        if self.demonstrations and self.task.name == "data":
+            raise ValueError("no search can demonstrate a task of name 'data': leave out [demonstrations] and [sft]")
         needed = self.sampling.max_prompt_tokens + self.sampling.max_response_tokens
         for key, tokens in (
             ("sampling.cache_tokens", self.sampling.cache_tokens),
@@ -266,16 +307,19 @@ def load(cls: type[R], name_or_path: str, overrides: Iterable[str] = ()) -> R:
 
 def to_toml(recipe: Recipe) -> str:
     """The resolved recipe as TOML that `load` reads back."""
-    values = recipe.model_dump(mode="json", exclude_none=True)
-    sections = {key: value for key, value in values.items() if isinstance(value, dict)}
-    top = _toml_lines({key: value for key, value in values.items() if key not in sections})
-    return "\n".join([top, *(f"\n[{name}]\n{_toml_lines(section)}" for name, section in sections.items())]) + "\n"
+    return _toml_table(recipe.model_dump(mode="json", exclude_none=True)).lstrip("\n")
 
 
-def _toml_lines(values: Mapping[str, Any]) -> str:
-    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped."""
-    texts = {key: json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") for key, value in values.items()}
-    return "\n".join(f"{key} = {text}" for key, text in texts.items())
+def _toml_table(values: Mapping[str, Any], name: str = "") -> str:
+    """A table with its scalars first, then the tables in it; JSON's way to write scalars and lists is TOML's too, but
+    for DEL, which TOML wants escaped."""
+    scalars = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    text = f"\n[{name}]\n" if name and scalars else ""
+    for key, value in scalars.items():
+        written = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        text += f"{key} = {written}\n"
+    tables = [(f"{name}.{key}" if name else key, value) for key, value in values.items() if isinstance(value, dict)]
+    return text + "".join(_toml_table(table, path) for path, table in tables)
 
 
 def find(name_or_path: str) -> Path:

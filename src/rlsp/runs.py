@@ -13,11 +13,13 @@ Files appear whole or not at all: they are written beside their place and rename
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import platform
 import shutil
 import subprocess
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -180,10 +182,7 @@ def remove(directory: Path, recipe: Recipe) -> None:
     Raises:
         InputError: the recipe reads its model or its problems from inside it.
     """
-    needed = [checkpoints.resolve(recipe.model.path)]
-    if recipe.task.path:
-        needed.append(Path(recipe.task.path))
-    for path in needed:
+    for path in (checkpoints.resolve(recipe.model.path), *recipe.task.files):
         if path.resolve().is_relative_to(directory.resolve()):
             raise InputError(f"{path} lies in {directory}, which --overwrite would delete: give another --out")
     shutil.rmtree(directory)
@@ -192,9 +191,7 @@ def remove(directory: Path, recipe: Recipe) -> None:
 def _inputs(recipe: Recipe) -> dict[str, str]:
     """Fingerprints of what the recipe reads."""
     inputs = {"model's files": checkpoints.fingerprint(checkpoints.resolve(recipe.model.path))}
-    if recipe.task.path:
-        inputs["task's file"] = checkpoints.fingerprint(Path(recipe.task.path))
-    return inputs
+    return inputs | {f"file {path}": checkpoints.fingerprint(path) for path in recipe.task.files}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -230,11 +227,14 @@ def read_records(path: Path, cls: type[T]) -> Iterator[T]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number, JSON value) of each line of a JSONL file, plain or `.zst`."""
+    """(line number, JSON value) of each line of a JSONL file, plain, `.zst` or `.gz`.
+
+    Raises:
+        InputError: the file can't be read, or a line is no JSON.
+    """
     try:
-        content = path.read_bytes()
-        text = (_decompress(content) if path.suffix == ".zst" else content).decode()
-    except (OSError, ValueError, zstandard.ZstdError) as error:
+        text = _decompress(path.read_bytes(), path.suffix).decode("utf-8-sig")
+    except (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError) as error:
         raise InputError(f"{path}: can't be read as JSONL: {error}") from None
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
@@ -244,8 +244,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
                 raise InputError(f"{path}:{number}: not JSON: {error}") from None
 
 
-def _decompress(content: bytes) -> bytes:
-    """Raises ValueError when the frame is cut short."""
+def _decompress(content: bytes, suffix: str) -> bytes:
+    """Raises ValueError or EOFError when the compressed data is cut short."""
+    if suffix == ".gz":
+        return gzip.decompress(content)
+    if suffix != ".zst":
+        return content
     frame = zstandard.ZstdDecompressor().decompressobj()
     text = frame.decompress(content)
     if not frame.eof:

@@ -23,7 +23,10 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run directory; runs/NAME by default.")] = None,
     settings: SetOption = None,
     model: Annotated[str | None, typer.Option(help="Short for --set model.path=DIR.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Your JSONL of questions and answers, as the task.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="REF", help="Your questions: a file, a benchmark, hub:… or gym:…, as the task."),
+    ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what it needs.")] = False,
@@ -33,7 +36,7 @@ def run(
     if model is not None:
         overrides.append(f"model.path={json.dumps(model, ensure_ascii=False)}")
     if data is not None:
-        overrides += ["task.name=file", f"task.path={json.dumps(str(data), ensure_ascii=False)}"]
+        overrides += ["task.name=data", f"task.data={json.dumps(data, ensure_ascii=False)}"]
     resolved = load(Recipe, recipe, overrides)
     if dry_run:
         from rlsp.engines import native

@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
-from rlsp.config import TaskRecipe
+from rlsp.config import FilterRecipe, TaskRecipe
 from rlsp.errors import InputError
-from rlsp.tasks import chain_sum, countdown
-from rlsp.tasks.files import read_problems
+from rlsp.runs import read_records
+from rlsp.tasks import chain_sum, countdown, filters
+from rlsp.tasks.data import once, read_questions, scan, usable
+from rlsp.tasks.filters import Dropped
 from rlsp.tasks.splits import Split, split_of
 from rlsp.tasks.traces import Replay
-from rlsp.types import Problem
+from rlsp.types import Problem, Score
 
 GENERATED = {countdown.NAME: countdown, chain_sum.NAME: chain_sum}
 
 
 def problems(recipe: TaskRecipe, split: Split, count: int, seed: int) -> list[Problem]:
-    """`count` problems of one split, drawn by `seed`. A file's problems fall into splits by their hash, like generated
-    ones; of a file, all problems of the split are returned when it holds fewer than `count`.
+    """`count` problems of one split, drawn by `seed`. The problems of data fall into splits by their hash, like
+    generated ones; all problems of the split are returned when it holds fewer than `count`.
 
     Raises:
         InputError: the task is empty, lacks a level, or holds fewer generated problems than asked for.
     """
-    if recipe.name == "file":
-        every = read_problems(Path(recipe.path))
-        inside = [problem for problem in every[: recipe.limit or None] if split_of(problem.id) is split]
+    if recipe.name == "data":
+        inside = [problem for problem in data_problems(recipe) if split_of(problem.id) is split]
         if not inside:
-            raise InputError(f"{recipe.path}: none of its problems falls into the {split} split; give more of them")
+            raise InputError(f"{recipe.data}: none of its problems falls into the {split} split; give more of them")
         return Random(seed).sample(inside, len(inside))[:count]
     task = GENERATED[recipe.name]
     if unknown := sorted(set(recipe.levels) - set(task.LEVELS)):
         raise InputError(f"task {recipe.name!r} has no level {unknown[0]}; it has {sorted(task.LEVELS)}")
     return task.problems(split, count, seed, recipe.levels)
+
+
+def data_problems(recipe: TaskRecipe) -> list[Problem]:
+    """The problems of a data task that its filters leave, every split, in the data's order.
+
+    Raises:
+        InputError: the data or what the filters compare them with can't be read, a row is unusable, or nothing is left.
+    """
+    columns = recipe.columns.model_dump(exclude_none=True)
+    limit = recipe.limit if recipe.filters == FilterRecipe() else 0
+    items = usable(recipe.data, scan(recipe.data, recipe.verifier, columns, limit))
+    every = [item.problem for item in items] if recipe.filters.deduplicate else once(items)
+    kept, dropped = apply_filters(every, recipe.filters)
+    if not kept:
+        raise InputError(f"{recipe.data}: the filters leave none of its {len(dropped)} problems")
+    return kept[: recipe.limit or None]
+
+
+def apply_filters(every: Sequence[Problem], recipe: FilterRecipe) -> tuple[list[Problem], list[Dropped]]:
+    """(the problems that every filter of the recipe leaves, the others with the first reason against each).
+
+    Raises:
+        InputError: a test set or the scores can't be read, or the scores are of other problems.
+    """
+    kept, dropped = list(every), list[Dropped]()
+    if recipe.deduplicate:
+        kept, dropped = filters.deduplicate(kept)
+    if recipe.decontaminate:
+        tests = {reference: read_questions(reference) for reference in recipe.decontaminate}
+        kept, more = filters.decontaminate(kept, tests, recipe.ngram)
+        dropped += more
+    if recipe.solved:
+        rates = filters.solve_rates(read_records(Path(recipe.solved), Score))
+        if not rates.keys() & {problem.id for problem in every}:
+            raise InputError(
+                f"{recipe.solved}: none of its {len(rates)} problems is among the data's; a problem's id "
+                "depends on its verifier and its question"
+            )
+        kept, more = filters.drop_solved(kept, rates, recipe.solved_rate)
+        dropped += more
+    return kept, dropped
 
 
 def replayer(task: str) -> Callable[[Problem, str], Replay] | None:

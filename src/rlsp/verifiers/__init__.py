@@ -57,5 +57,5 @@ def _one_by_one(judge: Callable[[Problem, str], Verdict]) -> Verifier:
 _VERIFIERS: dict[str, Verifier] = {
     "countdown": _one_by_one(countdown.verify),
     "chain-sum": _one_by_one(steps.verify),
-    "file": _one_by_one(final_answer.verify),
+    "math": _one_by_one(final_answer.verify),
 }

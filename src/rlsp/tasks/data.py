@@ -1,0 +1,233 @@
+"""Problems from data: columns found by name or mapped, the final answer taken out of the reference.
+
+A row without a usable question or reference is `Unusable`: an error where problems are needed, a line in the table
+where data are checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rlsp.errors import InputError
+from rlsp.tasks.boxes import last_box
+from rlsp.tasks.readers import Row, read_rows, source_of
+from rlsp.types import Problem, from_json
+
+COLUMNS = {
+    "question": ("question", "problem", "prompt"),
+    "answer": ("answer", "solution"),
+    "level": ("level",),
+    "tests": ("tests", "test_list", "input_output"),
+    "function": ("function", "entry_point"),
+}
+"""The names under which each column is found, best first, in capitals or not."""
+
+GYM_PROBLEMS = 1000
+"""How many problems a `gym:` task makes, unless a limit asks for fewer."""
+
+_GROUPED = re.compile(r"[-+]?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
+_BARE_BOX = re.compile(r"\\boxed +([^\s{}$\\]+)")
+_LEVEL = re.compile(r"(?:level\s*)?(\d{1,4})", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A problem, where it stands in the data, and its reference as written there."""
+
+    where: str
+    problem: Problem
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A row that makes no problem, and why."""
+
+    where: str
+    question: str
+    reason: str
+
+
+def read_problems(
+    reference: str, verifier: str = "math", columns: Mapping[str, str] | None = None, limit: int = 0
+) -> list[Problem]:
+    """Every problem of the data, in order, each question once; the first `limit` of them (0: all).
+
+    Raises:
+        InputError: the data can't be read, a row is unusable, or a question has two different answers.
+    """
+    return once(usable(reference, scan(reference, verifier, columns, limit)))[: limit or None]
+
+
+def usable(reference: str, rows: Iterable[Item | Unusable]) -> Iterator[Item]:
+    """Raises InputError at the first unusable row, and when there is no row at all."""
+    empty = True
+    for row in rows:
+        if isinstance(row, Unusable):
+            raise InputError(f"{row.where}: {row.reason}; `rlsp tasks filter` leaves such rows out")
+        empty = False
+        yield row
+    if empty:
+        raise InputError(f"{reference}: no problems in it")
+
+
+def once(items: Iterable[Item]) -> list[Problem]:
+    """Each question once. Raises InputError for a question with two different answers."""
+    problems: dict[str, Problem] = {}
+    for item in items:
+        known = problems.setdefault(item.problem.id, item.problem)
+        if (known.answer, known.grading) != (item.problem.answer, item.problem.grading):
+            raise InputError(
+                f"{item.where}: the same question has another answer before: {known.answer!r}, here "
+                f"{item.problem.answer!r}; keep one of them, or leave out both by task.filters.deduplicate"
+            )
+    return list(problems.values())
+
+
+def read_questions(reference: str) -> list[str]:
+    """Every question of the data, whether or not it has an answer: a test set to keep away from.
+
+    Raises:
+        InputError: the data can't be read, or a row has no question.
+    """
+    if reference.startswith("gym:"):
+        return [problem.question for problem in _gym_problems(reference, GYM_PROBLEMS)]
+    questions = []
+    for where, row in read_rows(reference):
+        question = _question(_find(row, "question", {}, where), where)
+        if not isinstance(question, str):
+            raise InputError(f"{where}: the question is {_kind(question)}")
+        questions.append(question)
+    return questions
+
+
+def scan(
+    reference: str, verifier: str = "math", columns: Mapping[str, str] | None = None, limit: int = 0
+) -> Iterator[Item | Unusable]:
+    """Every row as a problem or as unusable; questions may repeat. A row that is one of rlsp's own problems (as
+    `rlsp tasks filter` writes them) is taken as it stands. `limit` only says how many a `gym:` task need make.
+
+    Raises:
+        InputError: the data can't be read, a column is missing, or a problem names another verifier than the one asked
+            for.
+    """
+    if reference.startswith("gym:"):
+        for problem in _gym_problems(reference, limit or GYM_PROBLEMS):
+            yield Item(problem.id, problem, problem.answer)
+        return
+    source = source_of(reference)
+    for where, row in read_rows(reference):
+        if row.keys() >= {"id", "task", "question", "answer", "grading"}:
+            problem = from_json(Problem, row, where)
+            if verifier not in ("math", problem.task):
+                raise InputError(f"{where}: the problem names its verifier {problem.task!r}, not {verifier!r}")
+            yield Item(where, problem, problem.answer)
+        else:
+            yield _item(row, where, source, verifier, columns or {})
+
+
+def _gym_problems(reference: str, count: int) -> list[Problem]:
+    from rlsp.tasks import gym
+
+    return gym.read_problems(reference.removeprefix("gym:"), count, seed=0)
+
+
+def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str, str]) -> Item | Unusable:
+    asked = _question(_find(row, "question", columns, where), where)
+    if not isinstance(asked, str):
+        return Unusable(where, "", f"the question is {_kind(asked)}")
+    if not asked.strip():
+        return Unusable(where, asked, "the question is empty")
+    grading = {}
+    if verifier == "code" or "tests" in columns:
+        for key in ("tests", "function"):
+            value = _find(row, key, columns, where, needed=key == "tests")
+            if value not in (None, "", []):
+                grading[key] = value
+        if "tests" not in grading:
+            return Unusable(where, asked, "the tests are empty")
+    raw = _find(row, "answer", columns, where, needed=not grading)
+    text = _plain(raw)
+    if text is None and not (raw is None and grading):
+        return Unusable(where, asked, f"the reference answer is {_kind(raw)}")
+    answer = _final_answer(text or "")
+    if not answer and not grading:
+        return Unusable(where, asked, "the reference answer is empty")
+    if not (_encodable(asked) and _encodable(answer)):
+        return Unusable(where, "", "holds half of a surrogate pair, which is no text")
+    level = _level(_find(row, "level", columns, where, needed="level" in columns))
+    return Item(where, Problem(_identity(verifier, asked), verifier, asked, answer, level, source, grading), text or "")
+
+
+def _identity(verifier: str, question: str) -> str:
+    """`<verifier>/<hash of the question>`; of a dotted path, its letters and digits."""
+    slug = re.sub(r"[^a-z0-9]+", "-", verifier.lower()).strip("-")[:60]
+    return f"{slug}/{hashlib.sha256(question.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+def _find(row: Row, key: str, columns: Mapping[str, str], where: str, needed: bool = True) -> Any:
+    """The value of the mapped column, else of the first column with a known name that is not null."""
+    if key in columns:
+        if columns[key] not in row:
+            raise InputError(f"{where}: no column {columns[key]!r} for the {key}; its columns are {', '.join(row)}")
+        return row[columns[key]]
+    by_name = {name.lower(): name for name in reversed(row)}
+    present = [by_name[name] for name in COLUMNS[key] if name in by_name]
+    if needed and not present:
+        raise InputError(
+            f"{where}: no column named {' or '.join(COLUMNS[key])}; its columns are {', '.join(row)}; say which holds "
+            f"the {key}: task.columns.{key}, or --column {key}=NAME"
+        )
+    return next((row[name] for name in present if row[name] is not None), None)
+
+
+def _question(value: Any, where: str) -> Any:
+    """The text of a chat-style prompt with one turn; anything else as it is."""
+    if not isinstance(value, list) or not all(isinstance(turn, dict) and "role" in turn for turn in value):
+        return value
+    roles = [turn["role"] for turn in value]
+    if roles != ["user"]:
+        raise InputError(
+            f"{where}: the prompt's turns are {', '.join(map(str, roles)) or 'none'}; one user turn is needed, and "
+            "what a system turn says belongs into model.instruction"
+        )
+    return value[0].get("content")
+
+
+def _plain(value: Any) -> str | None:
+    """A text or number as text, 27.0 as 27; None for anything else."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    return str(value) if isinstance(value, str | int) else None
+
+
+def _kind(value: Any) -> str:
+    return "missing" if value is None else f"no text: {value!s:.40}"
+
+
+def _final_answer(text: str) -> str:
+    """What follows the last `####`, else the last box, else the whole text."""
+    if "####" in text:
+        marked = text.rsplit("####", 1)[1].strip()
+        return marked.replace(",", "") if _GROUPED.fullmatch(marked) else marked
+    if (boxed := last_box(text)) is not None:
+        return boxed
+    bare = _BARE_BOX.findall(text)
+    return bare[-1].rstrip(".,") if bare else text.strip()
+
+
+def _level(value: Any) -> int:
+    """3 from 3, "3" or "Level 3"; 0 when there is none."""
+    match = _LEVEL.fullmatch((_plain(value) or "").strip())
+    return int(match[1]) if match else 0
+
+
+def _encodable(text: str) -> bool:
+    return text.isascii() or text.encode(errors="ignore").decode() == text
