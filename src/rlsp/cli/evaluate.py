@@ -71,13 +71,15 @@ def evaluate(
     --rollouts FILE or --verdicts FILE, what is stored.
     """
     stored = rollouts or verdicts
-    asking = {"RECIPE": recipe, "--model": model, "--data": data, "--limit": limit, "--samples": samples,
-              "--temperature": temperature, "--max-response-tokens": max_response_tokens, "--set": settings}  # fmt: skip
+    asking = {
+        "RECIPE": recipe, "--model": model, "--data": data, "--limit": limit, "--samples": samples, "--set": settings,
+        "--temperature": temperature, "--max-response-tokens": max_response_tokens,
+    }  # fmt: skip
     judge = judging(lenient, deadline, trust)
     if stored is not None:
         if rollouts and verdicts:
             raise InputError("--rollouts and --verdicts are two files to look at: give one of them")
-        if given := [name for name, value in asking.items() if value]:
+        if given := [name for name, value in asking.items() if value is not None]:
             raise InputError(f"{stored} is stored already and needs no model: leave out {', '.join(given)}")
         _stored(stored, problems, verifier, judge, out, overwrite)
         return

@@ -139,14 +139,16 @@ def points(estimate: Estimate) -> str:
 
 
 def number(estimate: Estimate | None) -> str:
-    """`512 (480–544)`; – where nothing is known, no interval where there is too little for one."""
+    """`512 (480–544)` or `12.3k (11.9–12.8k)`; – where nothing is known, no interval where there is too little for
+    one."""
     if estimate is None:
         return "–"
-    digits = 1 if estimate.value < 100 else 0
+    scale, unit, digits = (1000, "k", 1) if estimate.value >= 10_000 else (1, "", 1 if estimate.value < 100 else 0)
+    text = f"{estimate.value / scale:.{digits}f}{unit}"
     if estimate.interval is None:
-        return f"{estimate.value:.{digits}f}"
-    low, high = estimate.interval
-    return f"{estimate.value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+        return text
+    low, high = (end / scale for end in estimate.interval)
+    return f"{text} ({low:.{digits}f}–{high:.{digits}f}{unit})"
 
 
 def probability(p: float) -> str:
@@ -164,8 +166,9 @@ def say(text: str) -> None:
 
 
 def _print_levels(levels: dict[int, Row], unit: str) -> None:
-    table = _table("By level")
-    for heading in ("level", "problems", "pass@1 (95 %)", f"{unit}: right", "wrong", "cut off"):
+    known = all(row.truncated is not None for row in levels.values())
+    table = _table(f"By level, with {unit} a response when right and when wrong")
+    for heading in ("level", "n", "pass@1 (95 %)", "right", "wrong", *(["cut off"] if known else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     for level, row in levels.items():
         table.add_row(
@@ -174,7 +177,7 @@ def _print_levels(levels: dict[int, Row], unit: str) -> None:
             percent(row.accuracy),
             number(row.length_right),
             number(row.length_wrong),
-            "–" if row.truncated is None else f"{100 * row.truncated.value:.1f} %",
+            *([] if row.truncated is None or not known else [f"{100 * row.truncated.value:.1f} %"]),
         )
     console.print(table)
 

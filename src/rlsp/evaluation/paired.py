@@ -63,8 +63,8 @@ def pair(
     if not common and not len(shared) == len(mine) == len(yours):
         only = next(problem for problem in (*mine, *yours) if problem not in mine or problem not in yours)
         raise InputError(
-            f"the problems differ: {len(mine) - len(shared)} only in the first file, {len(yours) - len(shared)} only in "
-            f"the second, e.g. {only!r}; compare the {len(shared)} of both by --common"
+            f"the problems differ: {len(mine) - len(shared)} only in the first file, {len(yours) - len(shared)} only "
+            f"in the second, e.g. {only!r}; compare the {len(shared)} of both by --common"
         )
     return {problem: mine[problem] for problem in shared}, {problem: yours[problem] for problem in shared}
 

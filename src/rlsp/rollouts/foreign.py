@@ -5,8 +5,6 @@ docs/evaluation.md shows one line of each schema.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +12,10 @@ from typing import Any
 
 from rlsp.errors import InputError
 from rlsp.rollouts import schemas
+from rlsp.rollouts.fields import answer_of, identity_of, question_of
 from rlsp.rollouts.schemas import Row, Schema
 from rlsp.runs import read_lines
+from rlsp.tasks.data import identity, level_of
 from rlsp.types import Finish, Problem, Rollout, from_json
 
 DEFAULT_VERIFIER = "math"
@@ -147,17 +147,14 @@ def _rows(path: Path) -> tuple[Schema, Iterator[tuple[str, Row]]]:
 def _question_row(values: Any, where: str) -> Row:
     if not isinstance(values, dict):
         raise InputError(f"{where}: a JSON object with question and answer is needed, got {values!r:.60}")
-    identity = schemas.identity_of(values["id"], f"{where}: id") if "id" in values else None
-    question, answer = schemas.question_of(values, where), schemas.answer_of(values, where)
-    return Row(identity, question, answer, schemas.level_of(values, where), ())
+    given = identity_of(values["id"], f"{where}: id") if "id" in values else None
+    return Row(given, question_of(values, where), answer_of(values, where), level_of(values.get("level")), ())
 
 
 def _problem(row: Row, where: str, source: str, verifier: str) -> Problem:
     assert row.question is not None, where
-    slug = re.sub(r"[^a-z0-9]+", "-", verifier.lower())
-    digest = hashlib.sha256(row.question.encode()).hexdigest()[:16]
-    identity = f"{slug}/{digest}" if row.identity is None else row.identity
-    return Problem(identity, verifier, row.question, row.answer, row.level, source)
+    name = identity(verifier, row.question) if row.identity is None else row.identity
+    return Problem(name, verifier, row.question, row.answer, row.level, source)
 
 
 def _check_same(known: Problem, again: Problem, where: str) -> None:
