@@ -56,7 +56,8 @@ def _compare(
 
     before, after = pair(mine, yours, common)
     comparison = compare(before, after)
-    print_comparison(title, first.name, second.name, comparison, by_level(before, after))
+    names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
+    print_comparison(title, *names, comparison, by_level(before, after))
     say(conclusion(comparison, "A", "B"))
     console.print()
     return comparison

@@ -95,7 +95,7 @@ def print_comparison(
 ) -> None:
     """Both accuracies, the paired difference, the discordant problems, p; by level below."""
     table = _table(f"{title}, {comparison.problems} problems")
-    table.caption = "Intervals: 95 %; of the difference, paired by problem."
+    table.caption = "95 % intervals, the difference paired."
     table.add_column("")
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_row(f"A  {clean(first_name)}", percent(comparison.first))

@@ -19,8 +19,9 @@ _CELLS = 2_000_000
 def mean_interval(values: Sequence[float], low: float = 0.0, high: float = 1.0, seed: int = 0) -> Interval:
     """Interval of the mean of one value for each problem, all of them between `low` and `high`.
 
-    Equal values have nothing to resample; then other values are at most as frequent as Wilson's interval allows for
-    none among N: value ± (high − low) · z² / (N + z²).
+    Equal values have nothing to resample. Then others, anywhere between `low` and `high`, are at most as frequent as
+    Wilson's interval allows for none among N: u = z² / (N + z²), and the mean lies between value − u (value − low) and
+    value + u (high − value).
 
     Raises:
         ValueError: no values.
@@ -29,8 +30,8 @@ def mean_interval(values: Sequence[float], low: float = 0.0, high: float = 1.0, 
     if column.size == 0:
         raise ValueError("no problems, no interval")
     if np.ptp(column) == 0:
-        unseen = (high - low) * wilson(0, column.size)[1]
-        return max(low, float(column[0]) - unseen), min(high, float(column[0]) + unseen)
+        value, unseen = float(column[0]), wilson(0, column.size)[1]
+        return value - unseen * (value - low), value + unseen * (high - value)
     return _percentiles(np.concatenate([column[rows].mean(axis=1) for rows in _rows(column.size, seed)]))
 
 

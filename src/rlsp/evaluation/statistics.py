@@ -22,23 +22,23 @@ def wilson(successes: int, trials: int) -> Interval:
 
 
 def clustered(shares: Sequence[float], samples: int) -> Interval:
-    """Interval of the mean of `shares`, one for each problem: Wilson's with the effective number of trials
-    p(1−p) / V, V = Σ(sᵢ − p)² / N² the cluster variance of the mean p over N problems.
+    """Interval of the mean of `shares`, one for each problem: Wilson's with the effective number of trials N / D.
 
-    Samples of one problem resemble each other, so that N ≤ effective trials ≤ `samples`, the number of them all; for
-    one sample a problem it is Wilson's own. Korn and Graubard, Survey Methodology 24 (1998); cluster variance as in
-    Miller, arXiv 2411.00640.
+    Samples of one problem resemble each other. The design effect D = Σ(sᵢ − p)² / (M p(1−p)) compares the variance
+    between problems with that of as many single samples (Kish 1965; Korn and Graubard, Survey Methodology 24, 1998). It
+    is taken with two problems never and two always solved added to the N, as Agresti and Coull (1998) do, so that few
+    or uniform problems do not pass for certain. For one sample a problem D = 1 and this is Wilson's own; there are
+    never more effective trials than `samples`, the number of them all.
 
     Raises:
         ValueError: no shares.
     """
     if not shares:
         raise ValueError("no problems, no interval")
-    share = min(1.0, max(0.0, mean(shares)))
-    squares = sum((each - share) ** 2 for each in shares)
-    spread = share * (1 - share) * len(shares) ** 2
-    effective = spread / squares if squares > spread / samples else samples
-    return _wilson(share, effective if 0 < share < 1 else len(shares))
+    added = [*shares, 0.0, 0.0, 1.0, 1.0]
+    centre = mean(added)
+    design = sum((each - centre) ** 2 for each in added) / (len(added) * centre * (1 - centre))
+    return _wilson(mean(shares), min(len(shares) / design, samples))
 
 
 def _wilson(share: float, trials: float) -> Interval:
