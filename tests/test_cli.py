@@ -89,7 +89,7 @@ def test_stages_stand_alone(quickstart: Path) -> None:
         ["train", "nano", "--out", "rl", "--set", "model.path=sft/model", *SHRINK],
         ["sample", "nano", "--problems", "problems.jsonl", "--samples", "2", "--out", "rollouts.jsonl.zst",
          "--set", "model.path=rl/rl/model", *SHRINK],
-        ["score", "nano", "--problems", "problems.jsonl", "--rollouts", "rollouts.jsonl.zst", "--out", "scores.jsonl",
+        ["score", "rollouts.jsonl.zst", "--recipe", "nano", "--problems", "problems.jsonl", "--out", "scores.jsonl",
          *SHRINK],
         ["eval", "nano", "--set", "model.path=rl/rl/model", "--out", "summary.json", *SHRINK],
         ["report", "runs/quickstart"],
@@ -113,7 +113,7 @@ def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
         write,
         ["demos", "nano", "--out", "problems.jsonl"],
         ["sample", "nano", "--problems", "problems.jsonl", "--out", "problems.jsonl"],
-        ["score", "nano", "--problems", "problems.jsonl", "--rollouts", "r", "--out", "problems.jsonl"],
+        ["score", "r", "--problems", "problems.jsonl", "--out", "problems.jsonl"],
         ["eval", "nano", "--out", "problems.jsonl"],
         ["sft", "nano", "--demonstrations", "problems.jsonl", "--out", "."],
         ["pretrain", "nano-base", "--out", "model"],
@@ -156,7 +156,7 @@ def test_dry_run_prints_the_recipe_and_what_it_needs(tmp_path: Path) -> None:
         (["run", "nano", "--resume", "--overwrite"], ["--resume", "--overwrite"]),
         (["report", "nowhere"], ["nowhere", "manifest.json"]),
         (["tasks", "chess"], ["chess", "countdown"]),
-        (["score", "nano", "--problems", "p", "--rollouts", "r", "--out", "o"], ["p"]),
+        (["score", "r", "--recipe", "nano", "--problems", "p", "--out", "o"], ["p:"]),
     ],
 )
 def test_bad_input_is_explained(arguments: list[str], words: list[str], tmp_path: Path) -> None:

@@ -94,8 +94,7 @@ def print_comparison(
     title: str, first_name: str, second_name: str, comparison: Comparison, levels: dict[int, Comparison]
 ) -> None:
     """Both accuracies, the paired difference, the discordant problems, p; by level below."""
-    table = _table(f"{title}, {comparison.problems} problems")
-    table.caption = "95 % intervals, the difference paired."
+    table = _table(f"{title}, {comparison.problems} problems; 95 % intervals, paired")
     table.add_column("")
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_row(f"A  {clean(first_name)}", percent(comparison.first))
@@ -107,8 +106,7 @@ def print_comparison(
     console.print(table)
     if not levels:
         return
-    by_level = _table("By level")
-    by_level.caption = f"p is not corrected for looking at {len(levels)} levels."
+    by_level = _table(f"By level; p is not corrected for looking at {len(levels)} of them")
     for heading in ("level", "problems", "A", "B", "B − A (95 %)", "only A / only B", "p"):
         by_level.add_column(heading, justify="right", no_wrap=True)
     for level, each in levels.items():
@@ -139,7 +137,7 @@ def points(estimate: Estimate) -> str:
 
 
 def number(estimate: Estimate | None) -> str:
-    """`512 (480–544)` or `12.3k (11.9–12.8k)`; – where nothing is known, no interval where there is too little for
+    """`512 (480–544)` or `12.3k (11.9–12.8)`; – where nothing is known, no interval where there is too little for
     one."""
     if estimate is None:
         return "–"
@@ -148,7 +146,7 @@ def number(estimate: Estimate | None) -> str:
     if estimate.interval is None:
         return text
     low, high = (end / scale for end in estimate.interval)
-    return f"{text} ({low:.{digits}f}–{high:.{digits}f}{unit})"
+    return f"{text} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def probability(p: float) -> str:
@@ -195,11 +193,6 @@ def _print_unjudged(benchmark: Benchmark) -> None:
 
 
 def _table(title: str) -> Table:
-    return Table(
-        title=clean(title),
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    """An empty table, below its title: as a line of its own a long one doesn't break."""
+    say(title)
+    return Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)

@@ -107,7 +107,7 @@ def column(value: Any, key: str, count: int, several: bool, where: str) -> list[
 def finish_of(value: Any, where: str) -> Finish | None:
     if value is None:
         return None
-    if value not in FINISHES:
+    if not isinstance(value, str) or value not in FINISHES:
         raise InputError(f"{where}: finish {value!r:.60} is none of {', '.join(FINISHES)}; leave it out if unknown")
     return FINISHES[value]
 
