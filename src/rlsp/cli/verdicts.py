@@ -107,7 +107,7 @@ def print_comparison(
     if not levels:
         return
     by_level = _table(f"By level; p is not corrected for looking at {len(levels)} of them")
-    for heading in ("level", "problems", "A", "B", "B − A (95 %)", "only A / only B", "p"):
+    for heading in ("level", "n", "A", "B", "B − A (95 %)", "A / B only", "p"):
         by_level.add_column(heading, justify="right", no_wrap=True)
     for level, each in levels.items():
         by_level.add_row(
