@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from rlsp.cli.progress import console
@@ -97,8 +98,8 @@ def print_comparison(
     table = _table(f"{title}, {comparison.problems} problems; 95 % intervals, paired")
     table.add_column("")
     table.add_column("accuracy", justify="right", no_wrap=True)
-    table.add_row(f"A  {clean(first_name)}", percent(comparison.first))
-    table.add_row(f"B  {clean(second_name)}", percent(comparison.second))
+    table.add_row(f"A  {escape(clean(first_name))}", percent(comparison.first))
+    table.add_row(f"B  {escape(clean(second_name))}", percent(comparison.second))
     table.add_row("B − A", points(comparison.difference))
     table.add_row("better only in A / only in B", f"{comparison.first_better} / {comparison.second_better}")
     test = "McNemar, exact" if comparison.right is not None else "paired randomisation"
