@@ -83,7 +83,7 @@ def test_stages_stand_alone(quickstart: Path) -> None:
     """tasks → demos → sft → train → sample → score → eval → report, through files."""
     folder = quickstart
     calls = [
-        ["tasks", "countdown", "--count", "5", "--split", "test", "--out", "problems.jsonl"],
+        ["tasks", "show", "countdown", "--count", "5", "--split", "test", "--out", "problems.jsonl"],
         ["demos", "nano", "--out", "demos.jsonl", *SHRINK],
         ["sft", "nano", "--demonstrations", "demos.jsonl", "--out", "sft", *SHRINK],
         ["train", "nano", "--out", "rl", "--set", "model.path=sft/model", *SHRINK],
@@ -104,7 +104,7 @@ def test_stages_stand_alone(quickstart: Path) -> None:
 
 
 def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
-    write = ["tasks", "countdown", "--count", "2", "--out", "problems.jsonl"]
+    write = ["tasks", "show", "countdown", "--count", "2", "--out", "problems.jsonl"]
     assert rlsp(*write, folder=tmp_path).returncode == 0
     before = (tmp_path / "problems.jsonl").read_bytes()
     (tmp_path / "model").mkdir()
@@ -155,7 +155,8 @@ def test_dry_run_prints_the_recipe_and_what_it_needs(tmp_path: Path) -> None:
         (["run", "smollm2-gsm8k", "--model", "nano", "--data", "missing.jsonl"], ["missing.jsonl"]),
         (["run", "nano", "--resume", "--overwrite"], ["--resume", "--overwrite"]),
         (["report", "nowhere"], ["nowhere", "manifest.json"]),
-        (["tasks", "chess"], ["chess", "countdown"]),
+        (["tasks", "show", "chess"], ["chess", "countdown"]),
+        (["tasks", "check", "missing.jsonl"], ["missing.jsonl", "can't be read"]),
         (["score", "r", "--recipe", "nano", "--problems", "p", "--out", "o"], ["p:"]),
     ],
 )

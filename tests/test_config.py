@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rlsp.config import REPOSITORY_RECIPES, CorpusRecipe, PretrainRecipe, R, Recipe, find, load
+from rlsp.config import REPOSITORY_RECIPES, CorpusRecipe, PretrainRecipe, R, Recipe, find, load, to_toml
 from rlsp.errors import InputError
 from rlsp.tasks import GENERATED
 
@@ -85,9 +85,12 @@ def test_a_recipe_does_not_change_after_reading(minimal: str) -> None:
     ("overrides", "fragments"),
     [
         (["model.instruction='Solve it.'"], ["model", "instruction must contain {question}"]),
-        (["task.path=problems.jsonl"], ["task.path goes with task.name = 'file'"]),
-        (["task.name=file"], ["task.path goes with task.name = 'file'"]),
-        (["task.limit=5"], ["task.limit cuts a file"]),
+        (["task.data=problems.jsonl"], ["task.data goes with task.name = 'data'"]),
+        (["task.name=data"], ["task.data goes with task.name = 'data'"]),
+        (["task.limit=5"], ["task.limit is for task.name = 'data'; countdown makes and judges its own problems"]),
+        (["task.verifier=exact"], ["task.verifier is for task.name = 'data'"]),
+        (["task.columns.answer=label"], ["task.columns is for task.name = 'data'"]),
+        (["task.filters.deduplicate=true"], ["task.filters is for task.name = 'data'"]),
         (
             ["ppo.minibatch_rollouts=5"],
             [
@@ -104,7 +107,7 @@ def test_a_recipe_does_not_change_after_reading(minimal: str) -> None:
         ([SFT], ["[demonstrations] and [sft] go together"]),
         ([DEMONSTRATIONS], ["[demonstrations] and [sft] go together"]),
         (
-            [SFT, DEMONSTRATIONS, "task={name='file', path='mine.jsonl'}"],
+            [SFT, DEMONSTRATIONS, "task={name='data', data='mine.jsonl'}"],
             ["no search can demonstrate", "leave out [demonstrations] and [sft]"],
         ),
         (["sampling.cache_tokens=119"], ["sampling.cache_tokens = 119", "120 tokens", "raise it"]),
@@ -128,7 +131,7 @@ def test_impossible_combination_names_the_fix(minimal: str, overrides: list[str]
         [SFT, DEMONSTRATIONS],
         ["exploration.kind=none", "reward.truncation=keep"],
         ["exploration.kind=none", "reward.truncation=mask"],
-        ["task={name='file', path='mine.jsonl', limit=3}"],
+        ["task={name='data', data='mine.jsonl', limit=3, verifier='exact', filters={deduplicate=true}}"],
     ],
 )
 def test_the_nearest_possible_combination_is_accepted(minimal: str, overrides: list[str]) -> None:
@@ -157,6 +160,11 @@ def test_corpus_shares_must_fit() -> None:
         ("ppo.actor_learning_rate=1", "ppo.actor_learning_rate = 1"),
         ("sampling.temperature=0", "sampling.temperature = 0"),
         ("task.name=chess", "task.name = 'chess'"),
+        ("task.name=file", "task.name = 'file'"),
+        ("task.verifier=''", "task.verifier = ''"),
+        ("task.filters.ngram=0", "task.filters.ngram = 0"),
+        ("task.filters.solved_rate=0", "task.filters.solved_rate = 0"),
+        ("task.filters.decontaminate=['']", "task.filters.decontaminate.0 = ''"),
         ("task.levels=[1, 0]", "task.levels.1 = 0"),
         ("name='Not A Name'", "name = 'Not A Name'"),
         ("evaluation=3", "evaluation = 3"),
@@ -186,6 +194,8 @@ def test_infinity_is_refused(minimal: str, key: str) -> None:
         ("ppo.step=1", "'ppo.step'", ["steps", "clip", "kl_coefficient"]),
         ("reward.beta=1", "'reward.beta'", ["alpha", "clamp", "truncation"]),
         ("evaluations.problems=5", "'evaluations'", ["evaluation"]),
+        ("task.path=mine.jsonl", "'task.path'", ["data", "columns", "filters"]),
+        ("task.columns.label=a", "'task.columns.label'", ["question", "answer"]),
         ("sft={epochs=1, learning_rate=1e-4, batch_tokens=9, lr=1}", "'sft.lr'", ["learning_rate", "weight_decay"]),
     ],
 )
@@ -257,6 +267,29 @@ def test_missing_recipe_names_the_known_ones() -> None:
     assert "'nanoo'" in message
     for path in RECIPES:
         assert path.stem in message
+
+
+DATA_TASK = """task={name='data', data='mine.jsonl', verifier='exact', columns={answer='a "b"'},
+filters={decontaminate=['math-500', 'test.csv'], ngram=8, solved='scores.jsonl'}}""".replace("\n", "")
+
+
+@pytest.mark.parametrize("overrides", [[], [SFT, DEMONSTRATIONS], [DATA_TASK]])
+def test_a_resolved_recipe_reads_back(minimal: str, overrides: list[str], tmp_path: Path) -> None:
+    recipe = load(Recipe, minimal, overrides)
+    written = tmp_path / "written.toml"
+    written.write_text(to_toml(recipe))
+    assert load(Recipe, str(written)) == recipe
+
+
+def test_a_data_task_names_the_files_that_it_reads(minimal: str) -> None:
+    assert [str(path) for path in load(Recipe, minimal, [DATA_TASK]).task.files] == [
+        "mine.jsonl",
+        "test.csv",
+        "scores.jsonl",
+    ]
+    for reference in ("gsm8k@train", "math-500", "hub:owner/name.v2@test", "gym:countdown"):
+        assert load(Recipe, minimal, [f"task={{name='data', data='{reference}'}}"]).task.files == ()
+    assert load(Recipe, minimal).task.files == ()
 
 
 def test_shipped_recipe_is_found_by_name() -> None:

@@ -95,7 +95,7 @@ def test_unrolling_is_deterministic_in_the_generator(task: ModuleType) -> None:
 
 
 def test_task_without_a_search_names_those_that_have_one() -> None:
-    with pytest.raises(InputError, match="'file' has no search to unroll; tasks that have one: chain-sum, countdown"):
+    with pytest.raises(InputError, match="'math' has no search to unroll; tasks that have one: chain-sum, countdown"):
         unroll(Problem("a", "math", "q", "1"), Random(0), 0.5, 3)
     assert set(SEARCHES) == set(tasks.GENERATED)
 

@@ -29,9 +29,9 @@ for name, verb in (
     ("eval", evaluate.evaluate),
     ("compare", compare.compare),
     ("report", report.report),
-    ("tasks", tasks.tasks),
 ):
     app.command(name)(verb)
+app.add_typer(tasks.app, name="tasks")
 
 
 def main() -> None:

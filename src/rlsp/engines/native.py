@@ -19,6 +19,7 @@ from rlsp.rl.loop import Iteration
 from rlsp.rollouts.native import check_capacity
 from rlsp.runs import MetricsLog, Run, read_records, write_json, write_records
 from rlsp.types import Demonstration, Problem, to_json
+from rlsp.verifiers import verifier_for
 
 
 def check(recipe: Recipe) -> None:
@@ -26,11 +27,15 @@ def check(recipe: Recipe) -> None:
     read.
 
     Raises:
-        InputError: no such model or problems, too few of them, or longer than the recipe or the model allows.
+        InputError: no such model, problems or verifier, too few problems, or longer ones than the recipe or the model
+            allows.
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
-    prompts = stages.encode_prompts(tokenizer, [*problems, *stages.held_out_problems(recipe)], recipe)
+    problems += stages.held_out_problems(recipe)
+    for task in {problem.task for problem in problems}:
+        verifier_for(task)
+    prompts = stages.encode_prompts(tokenizer, problems, recipe)
     longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens
     check_capacity(config, longest, recipe.sampling.cache_tokens)
 
@@ -45,7 +50,7 @@ def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
     policy = stages.open_policy(recipe.model.path)
     batches, test = _problems(recipe, out)
     if len(test) < recipe.evaluation.problems:
-        progress.say(f"{len(test)} test problems: the file holds no more of the {recipe.evaluation.problems} asked for")
+        progress.say(f"{len(test)} test problems: the data hold no more of the {recipe.evaluation.problems} asked for")
     _evaluate(policy, test, recipe, out, progress, "base", "Base")
     if recipe.sft is not None:
         policy = _sft(policy, recipe, out, progress)

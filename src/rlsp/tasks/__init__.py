@@ -10,7 +10,7 @@ from rlsp.config import FilterRecipe, TaskRecipe
 from rlsp.errors import InputError
 from rlsp.runs import read_records
 from rlsp.tasks import chain_sum, countdown, filters
-from rlsp.tasks.data import once, read_questions, scan, usable
+from rlsp.tasks.data import Item, Unusable, once, read_questions, scan, usable
 from rlsp.tasks.filters import Dropped
 from rlsp.tasks.splits import Split, split_of
 from rlsp.tasks.traces import Replay
@@ -51,6 +51,21 @@ def data_problems(recipe: TaskRecipe) -> list[Problem]:
     if not kept:
         raise InputError(f"{recipe.data}: the filters leave none of its {len(dropped)} problems")
     return kept[: recipe.limit or None]
+
+
+def survey(recipe: TaskRecipe) -> tuple[list[Item], list[Problem], list[Dropped]]:
+    """(every usable row of the data, the problems that the filters leave, what is left out with unusable rows first).
+
+    Raises:
+        InputError: the data or what the filters compare them with can't be read.
+    """
+    rows = list(scan(recipe.data, recipe.verifier, recipe.columns.model_dump(exclude_none=True), recipe.limit))
+    if not rows:
+        raise InputError(f"{recipe.data}: no problems in it")
+    items = [row for row in rows if isinstance(row, Item)]
+    bad = [Dropped(row.where, row.question, row.reason, row.detail) for row in rows if isinstance(row, Unusable)]
+    kept, dropped = apply_filters([item.problem for item in items], recipe.filters)
+    return items, kept, bad + dropped
 
 
 def apply_filters(every: Sequence[Problem], recipe: FilterRecipe) -> tuple[list[Problem], list[Dropped]]:

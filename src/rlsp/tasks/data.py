@@ -51,6 +51,10 @@ class Unusable:
     where: str
     question: str
     reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}" + (f": {self.detail}" if self.detail else "")
 
 
 def read_problems(
@@ -69,7 +73,7 @@ def usable(reference: str, rows: Iterable[Item | Unusable]) -> Iterator[Item]:
     empty = True
     for row in rows:
         if isinstance(row, Unusable):
-            raise InputError(f"{row.where}: {row.reason}; `rlsp tasks filter` leaves such rows out")
+            raise InputError(f"{row}; `rlsp tasks filter` leaves such rows out")
         empty = False
         yield row
     if empty:
@@ -101,7 +105,7 @@ def read_questions(reference: str) -> list[str]:
     for where, row in read_rows(reference):
         question = _question(_find(row, "question", {}, where), where)
         if not isinstance(question, str):
-            raise InputError(f"{where}: the question is {_kind(question)}")
+            raise InputError(f"{where}: the question is no text: {question!s:.40}")
         questions.append(question)
     return questions
 
@@ -140,9 +144,9 @@ def _gym_problems(reference: str, count: int) -> list[Problem]:
 def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str, str]) -> Item | Unusable:
     asked = _question(_find(row, "question", columns, where), where)
     if not isinstance(asked, str):
-        return Unusable(where, "", f"the question is {_kind(asked)}")
+        return Unusable(where, "", *_no_text("question", asked))
     if not asked.strip():
-        return Unusable(where, asked, "the question is empty")
+        return Unusable(where, asked, "empty question")
     grading = {}
     if verifier == "code" or "tests" in columns:
         for key in ("tests", "function"):
@@ -150,16 +154,16 @@ def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str
             if value not in (None, "", []):
                 grading[key] = value
         if "tests" not in grading:
-            return Unusable(where, asked, "the tests are empty")
+            return Unusable(where, asked, "no tests")
     raw = _find(row, "answer", columns, where, needed=not grading)
     text = plain(raw)
     if text is None and not (raw is None and grading):
-        return Unusable(where, asked, f"the reference answer is {_kind(raw)}")
+        return Unusable(where, asked, *_no_text("reference answer", raw))
     answer = final_answer(text or "")
     if not answer and not grading:
-        return Unusable(where, asked, "the reference answer is empty")
+        return Unusable(where, asked, "empty reference answer")
     if not (_encodable(asked) and _encodable(answer)):
-        return Unusable(where, "", "holds half of a surrogate pair, which is no text")
+        return Unusable(where, "", "half of a surrogate pair, which is no text")
     level = level_of(_find(row, "level", columns, where, needed="level" in columns))
     return Item(where, Problem(identity(verifier, asked), verifier, asked, answer, level, source, grading), text or "")
 
@@ -208,8 +212,9 @@ def plain(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int) else None
 
 
-def _kind(value: Any) -> str:
-    return "missing" if value is None else f"no text: {value!s:.40}"
+def _no_text(what: str, value: Any) -> tuple[str, str]:
+    """(the reason against the row, what stands there instead)"""
+    return (f"no {what}", "") if value is None else (f"{what} is no text", f"{value!s:.40}")
 
 
 def final_answer(text: str) -> str:

@@ -28,6 +28,7 @@ _TYPOGRAPHY = str.maketrans(
     | dict.fromkeys("‐‑‒–—−", "-")
     | dict.fromkeys("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff", None)
 )
+_LINE_BREAK = re.compile(r"\\\\(?:\[-?[\d.]+ ?[a-z]{2}\])?")
 _SPACING = re.compile(r"\\(?:[,;:!> ]|(?:quad|qquad|displaystyle|textstyle|limits)(?![a-z]))|~|\\hspace\*?\{[^{}]*\}")
 _SIZED = re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?")
 _DELIMITER = re.compile(r"\\?\$|\\[()\[\]]")
@@ -71,7 +72,7 @@ def normalise(text: str) -> str:
     >>> normalise(r"Find \(\dfrac{1}{2} + x^{2}\).") == normalise(r"find  $\frac12+x^2$ .")
     True
     """
-    text = unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)
+    text = _LINE_BREAK.sub("↵", unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY))
     text = _TEXT.sub(r" \1 ", _DELIMITER.sub(" ", _SIZED.sub("", _SPACING.sub(" ", text))))
     text = _FRACTION.sub(r"\\frac \1 \2", _ONE_SYMBOL.sub(r" \1 ", _ALIAS.sub(_alias, text)))
     return " ".join(_LOOSE.sub(r"\1", text).split()).casefold()
