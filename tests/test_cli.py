@@ -89,7 +89,7 @@ def test_stages_stand_alone(quickstart: Path) -> None:
         ["train", "nano", "--out", "rl", "--set", "model.path=sft/model", *SHRINK],
         ["sample", "nano", "--problems", "problems.jsonl", "--samples", "2", "--out", "rollouts.jsonl.zst",
          "--set", "model.path=rl/rl/model", *SHRINK],
-        ["score", "nano", "--problems", "problems.jsonl", "--rollouts", "rollouts.jsonl.zst", "--out", "scores.jsonl",
+        ["score", "rollouts.jsonl.zst", "--recipe", "nano", "--problems", "problems.jsonl", "--out", "scores.jsonl",
          *SHRINK],
         ["eval", "nano", "--set", "model.path=rl/rl/model", "--out", "summary.json", *SHRINK],
         ["report", "runs/quickstart"],
@@ -113,7 +113,7 @@ def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
         write,
         ["demos", "nano", "--out", "problems.jsonl"],
         ["sample", "nano", "--problems", "problems.jsonl", "--out", "problems.jsonl"],
-        ["score", "nano", "--problems", "problems.jsonl", "--rollouts", "r", "--out", "problems.jsonl"],
+        ["score", "r", "--problems", "problems.jsonl", "--out", "problems.jsonl"],
         ["eval", "nano", "--out", "problems.jsonl"],
         ["sft", "nano", "--demonstrations", "problems.jsonl", "--out", "."],
         ["pretrain", "nano-base", "--out", "model"],
@@ -157,7 +157,7 @@ def test_dry_run_prints_the_recipe_and_what_it_needs(tmp_path: Path) -> None:
         (["report", "nowhere"], ["nowhere", "manifest.json"]),
         (["tasks", "show", "chess"], ["chess", "countdown"]),
         (["tasks", "check", "missing.jsonl"], ["missing.jsonl", "can't be read"]),
-        (["score", "nano", "--problems", "p", "--rollouts", "r", "--out", "o"], ["p"]),
+        (["score", "r", "--recipe", "nano", "--problems", "p", "--out", "o"], ["p:"]),
     ],
 )
 def test_bad_input_is_explained(arguments: list[str], words: list[str], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from rlsp.cli import demos, evaluate, pretrain, quickstart, report, run, sample, score, sft, tasks, train
+from rlsp.cli import compare, demos, evaluate, pretrain, quickstart, report, run, sample, score, sft, tasks, train
 from rlsp.errors import InputError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for name, verb in (
     ("sample", sample.sample),
     ("score", score.score),
     ("eval", evaluate.evaluate),
+    ("compare", compare.compare),
     ("report", report.report),
 ):
     app.command(name)(verb)

@@ -7,9 +7,28 @@ from typing import Annotated
 
 import typer
 
+from rlsp.verifiers.settings import Settings
+
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe's TOML file, or the name of one that ships: nano …")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe's key.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an existing run directory.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Delete an existing run directory first.")]
 ReplaceOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 OutFile = Annotated[Path, typer.Option("--out", help="Where to write.")]
+
+ProblemsOption = Annotated[
+    Path | None, typer.Option("--problems", help="JSONL of the problems, for responses that lack their questions.")
+]
+VerifierOption = Annotated[
+    str | None, typer.Option("--verifier", help="The judge; by default the problems' own, else math.")
+]
+LenientOption = Annotated[bool, typer.Option("--lenient", help="Also take an answer that is not marked as one.")]
+DeadlineOption = Annotated[float, typer.Option("--deadline", min=0.01, help="Seconds for one judgement.")]
+TrustOption = Annotated[
+    bool, typer.Option("--i-trust-this-code", help="Run model-written programs without a sandbox where none is.")
+]
+
+
+def judging(lenient: bool, deadline: float, trusted_code: bool) -> Settings:
+    """How the verb was told to judge."""
+    return Settings("lenient" if lenient else "strict", deadline, trusted_code)

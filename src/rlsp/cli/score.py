@@ -1,4 +1,4 @@
-"""`rlsp score`: judge rollouts, again if you like."""
+"""`rlsp score`: judge responses, anyone's, again if you like."""
 
 from __future__ import annotations
 
@@ -7,34 +7,73 @@ from typing import Annotated
 
 import typer
 
-from rlsp.cli.options import OutFile, RecipeArgument, ReplaceOption, SetOption
+from rlsp.cli.options import (
+    DeadlineOption,
+    LenientOption,
+    OutFile,
+    ProblemsOption,
+    ReplaceOption,
+    SetOption,
+    TrustOption,
+    VerifierOption,
+    judging,
+)
 from rlsp.cli.progress import console
+from rlsp.cli.verdicts import print_agreement, print_reasons
 from rlsp.config import Recipe, load
 from rlsp.errors import InputError
+from rlsp.evaluation.grading import grade
 from rlsp.exploration import explorer_for
 from rlsp.reward import score as judge
+from rlsp.rollouts import foreign
 from rlsp.runs import check_writable, read_records, write_records
 from rlsp.types import Problem, Rollout
 
 
 def score(
-    recipe: RecipeArgument,
-    problems: Annotated[Path, typer.Option(help="JSONL of the problems.")],
-    rollouts: Annotated[Path, typer.Option(help="JSONL of their rollouts, plain or .zst.")],
+    responses: Annotated[Path, typer.Argument(metavar="ROLLOUTS", help="JSONL of responses, plain or .zst.")],
     out: OutFile,
+    problems: ProblemsOption = None,
+    verifier: VerifierOption = None,
+    lenient: LenientOption = False,
+    deadline: DeadlineOption = 5.0,
+    trust: TrustOption = False,
+    recipe: Annotated[
+        str | None, typer.Option(help="Score rollouts of rlsp by this recipe's reward: exploration and total, too.")
+    ] = None,
     settings: SetOption = None,
     overwrite: ReplaceOption = False,
 ) -> None:
-    """Verdict, exploration reward and total of every rollout, under the recipe's reward."""
-    resolved = load(Recipe, recipe, settings or [])
+    """The verdict on every response; docs/evaluation.md shows the schemas that are read."""
     check_writable(out, overwrite)
+    if recipe is not None:
+        if verifier or lenient or trust:
+            raise InputError("--recipe judges as training does: leave out --verifier, --lenient, --i-trust-this-code")
+        _score_by_recipe(load(Recipe, recipe, settings or []), responses, problems, out)
+        return
+    if settings:
+        raise InputError("--set overrides a recipe's keys: give the recipe by --recipe")
+    from rlsp.evaluation.benchmark import summarise
+
+    answers = foreign.read(responses, problems, verifier)
+    graded = grade(answers, judging(lenient, deadline, trust))
+    write_records(out, graded)
+    print_reasons(graded, summarise(graded))
+    print_agreement(graded, out)
+    console.print(f"verdicts: {out}", soft_wrap=True)
+
+
+def _score_by_recipe(recipe: Recipe, rollouts: Path, problems: Path | None, out: Path) -> None:
+    """Verdict, exploration reward and total of every rollout, under the recipe's reward."""
+    if problems is None:
+        raise InputError("rollouts of rlsp lack their questions: give them by --problems FILE")
     asked, answered = list(read_records(problems, Problem)), list(read_records(rollouts, Rollout))
     if not answered:
         raise InputError(f"{rollouts}: no rollouts in it")
     known = {problem.id for problem in asked}
     if strangers := [rollout.problem_id for rollout in answered if rollout.problem_id not in known]:
         raise InputError(f"{rollouts}: {len(strangers)} rollouts of problems that {problems} lacks: {strangers[0]!r} …")
-    scores = judge(asked, answered, explorer_for(resolved), resolved.reward)
+    scores = judge(asked, answered, explorer_for(recipe), recipe.reward)
     write_records(out, scores)
     right = sum(each.verdict.correct for each in scores)
     console.print(f"{right} of {len(scores)} right; scores: {out}", soft_wrap=True)

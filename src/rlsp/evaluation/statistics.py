@@ -18,7 +18,31 @@ def wilson(successes: int, trials: int) -> Interval:
     """Wilson's score interval of a proportion. Raises ValueError without trials."""
     if trials <= 0:
         raise ValueError("no trials, no interval")
-    share, squared = successes / trials, Z * Z
+    return _wilson(successes / trials, trials)
+
+
+def clustered(shares: Sequence[float], samples: int) -> Interval:
+    """Interval of the mean of `shares`, one for each problem: Wilson's with the effective number of trials N / D.
+
+    Samples of one problem resemble each other. The design effect D = Σ(sᵢ − p)² / (M p(1−p)) compares the variance
+    between problems with that of as many single samples (Kish 1965; Korn and Graubard, Survey Methodology 24, 1998). It
+    is taken with two problems never and two always solved added to the N, as Agresti and Coull (1998) do, so that few
+    or uniform problems do not pass for certain. For one sample a problem D = 1 and this is Wilson's own; there are
+    never more effective trials than `samples`, the number of them all.
+
+    Raises:
+        ValueError: no shares.
+    """
+    if not shares:
+        raise ValueError("no problems, no interval")
+    added = [*shares, 0.0, 0.0, 1.0, 1.0]
+    centre = mean(added)
+    design = sum((each - centre) ** 2 for each in added) / (len(added) * centre * (1 - centre))
+    return _wilson(mean(shares), min(len(shares) / design, samples))
+
+
+def _wilson(share: float, trials: float) -> Interval:
+    squared = Z * Z
     centre = (share + squared / (2 * trials)) / (1 + squared / trials)
     half = Z / (1 + squared / trials) * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2))
     return max(0.0, centre - half), min(1.0, centre + half)

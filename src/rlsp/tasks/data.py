@@ -156,19 +156,19 @@ def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str
         if "tests" not in grading:
             return Unusable(where, asked, "no tests")
     raw = _find(row, "answer", columns, where, needed=not grading)
-    text = _plain(raw)
+    text = plain(raw)
     if text is None and not (raw is None and grading):
         return Unusable(where, asked, *_no_text("reference answer", raw))
-    answer = _final_answer(text or "")
+    answer = final_answer(text or "")
     if not answer and not grading:
         return Unusable(where, asked, "empty reference answer")
     if not (_encodable(asked) and _encodable(answer)):
         return Unusable(where, "", "half of a surrogate pair, which is no text")
-    level = _level(_find(row, "level", columns, where, needed="level" in columns))
-    return Item(where, Problem(_identity(verifier, asked), verifier, asked, answer, level, source, grading), text or "")
+    level = level_of(_find(row, "level", columns, where, needed="level" in columns))
+    return Item(where, Problem(identity(verifier, asked), verifier, asked, answer, level, source, grading), text or "")
 
 
-def _identity(verifier: str, question: str) -> str:
+def identity(verifier: str, question: str) -> str:
     """`<verifier>/<hash of the question>`; of a dotted path, its letters and digits."""
     slug = re.sub(r"[^a-z0-9]+", "-", verifier.lower()).strip("-")[:60]
     return f"{slug}/{hashlib.sha256(question.encode(errors='surrogatepass')).hexdigest()[:16]}"
@@ -203,7 +203,7 @@ def _question(value: Any, where: str) -> Any:
     return value[0].get("content")
 
 
-def _plain(value: Any) -> str | None:
+def plain(value: Any) -> str | None:
     """A text or number as text, 27.0 as 27; None for anything else."""
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -217,7 +217,7 @@ def _no_text(what: str, value: Any) -> tuple[str, str]:
     return (f"no {what}", "") if value is None else (f"{what} is no text", f"{value!s:.40}")
 
 
-def _final_answer(text: str) -> str:
+def final_answer(text: str) -> str:
     """What follows the last `####`, else the last box, else the whole text."""
     if "####" in text:
         marked = text.rsplit("####", 1)[1].strip()
@@ -228,9 +228,9 @@ def _final_answer(text: str) -> str:
     return bare[-1].rstrip(".,") if bare else text.strip()
 
 
-def _level(value: Any) -> int:
+def level_of(value: Any) -> int:
     """3 from 3, "3" or "Level 3"; 0 when there is none."""
-    match = _LEVEL.fullmatch((_plain(value) or "").strip())
+    match = _LEVEL.fullmatch((plain(value) or "").strip())
     return int(match[1]) if match else 0
 
 

@@ -1,0 +1,173 @@
+"""Verdicts on responses, as they are stored: one record for each response, ours beside the publisher's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ConfigDict
+
+from rlsp.errors import InputError
+from rlsp.rollouts import foreign
+from rlsp.rollouts.foreign import Answers
+from rlsp.runs import read_lines
+from rlsp.types import Finish, Problem, Reason, Score, Verdict, from_json
+from rlsp.verifiers import verify_all
+from rlsp.verifiers.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """The verdict on one response, with what is needed to count it. Unknown values are None; `characters` stands in
+    for `tokens` where the file that was graded has no token counts. `level` is 0 where there are none."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    problem_id: str
+    sample: int
+    level: int
+    correct: bool
+    answer: str
+    reference: str
+    reason: Reason
+    detail: str
+    characters: int | None
+    tokens: int | None
+    truncated: bool | None
+    published_correct: bool | None = None
+    published_pred: str | None = None
+
+
+_KEYS = {Graded: {"problem_id", "correct", "reason"}, Score: {"problem_id", "verdict", "exploration"}}
+"""What tells stored verdicts from responses."""
+
+
+def grade(answers: Answers, settings: Settings) -> list[Graded]:
+    """Judge every response; in their order."""
+    asked = _asked(answers)
+    return _graded(answers, asked, verify_all(asked, [response.text for response in answers.responses], settings))
+
+
+def read(
+    path: Path,
+    problems: Path | None = None,
+    verifier: str | None = None,
+    settings: Settings | None = None,
+    published: bool = False,
+) -> list[Graded]:
+    """The verdicts of a file: stored ones (of `rlsp score`, or the scores of a run), else responses, which are graded.
+
+    Args:
+        problems, verifier: as for `foreign.read`; only for responses.
+        published: take the publisher's verdicts for ours, and run no verifier.
+
+    Raises:
+        InputError: a file of no known schema, without verdicts, or with two for one response.
+    """
+    keys = _first_keys(path)
+    kind: type[Graded] | type[Score] | None = next((each for each in (Graded, Score) if _KEYS[each] <= keys), None)
+    if kind is None:
+        answers = foreign.read(path, problems, verifier)
+        return as_published(answers, path) if published else grade(answers, settings or Settings())
+    if problems or verifier:
+        raise InputError(f"{path} holds verdicts already: leave out --problems and --verifier, or grade the responses")
+    graded = []
+    for number, values in read_lines(path):
+        record = from_json(kind, values, f"{path}:{number}")
+        graded.append(_of_score(record) if isinstance(record, Score) else record)
+    check_unique(graded, path)
+    return under_publisher(graded, path) if published else graded
+
+
+def as_published(answers: Answers, path: Path) -> list[Graded]:
+    """The publisher's verdicts on responses that no verifier of ours has seen.
+
+    Raises:
+        InputError: a response of `path` has none.
+    """
+    asked = _asked(answers)
+    unseen = Verdict(False, "", Reason.MISMATCH)
+    return under_publisher(_graded(answers, asked, [unseen] * len(asked)), path)
+
+
+def under_publisher(graded: Sequence[Graded], path: Path) -> list[Graded]:
+    """The publisher's verdicts in place of ours.
+
+    Raises:
+        InputError: a response of `path` has none.
+    """
+    for each in graded:
+        if each.published_correct is None:
+            raise InputError(
+                f"{path}: sample {each.sample} of problem {each.problem_id!r} has no verdict of a publisher: leave out "
+                "--published"
+            )
+    return [
+        replace(
+            each,
+            correct=bool(each.published_correct),
+            answer=each.published_pred or "",
+            reason=Reason.MATCH if each.published_correct else Reason.MISMATCH,
+            detail="the publisher's verdict",
+        )
+        for each in graded
+    ]
+
+
+def check_unique(graded: Sequence[Graded], path: Path) -> None:
+    """Raises InputError when a sample of a problem is judged twice."""
+    seen: set[tuple[str, int]] = set()
+    for each in graded:
+        if (each.problem_id, each.sample) in seen:
+            raise InputError(f"{path}: sample {each.sample} of problem {each.problem_id!r} is judged twice")
+        seen.add((each.problem_id, each.sample))
+
+
+def _asked(answers: Answers) -> list[Problem]:
+    by_id = {problem.id: problem for problem in answers.problems}
+    return [by_id[response.problem_id] for response in answers.responses]
+
+
+def _graded(answers: Answers, asked: Sequence[Problem], verdicts: Sequence[Verdict]) -> list[Graded]:
+    return [
+        Graded(
+            problem_id=problem.id,
+            sample=response.sample,
+            level=problem.level,
+            correct=verdict.correct,
+            answer=verdict.answer,
+            reference=verdict.reference or problem.answer,
+            reason=verdict.reason,
+            detail=verdict.detail,
+            characters=len(response.text),
+            tokens=response.tokens,
+            truncated=None if response.finish is None else response.finish is Finish.LENGTH,
+            published_correct=response.published_correct,
+            published_pred=response.published_pred,
+        )
+        for problem, response, verdict in zip(asked, answers.responses, verdicts, strict=True)
+    ]
+
+
+def _of_score(score: Score) -> Graded:
+    verdict = score.verdict
+    return Graded(
+        problem_id=score.problem_id,
+        sample=score.sample,
+        level=0,
+        correct=verdict.correct,
+        answer=verdict.answer,
+        reference=verdict.reference,
+        reason=verdict.reason,
+        detail=verdict.detail,
+        characters=None,
+        tokens=None,
+        truncated=None,
+    )
+
+
+def _first_keys(path: Path) -> frozenset[str]:
+    """The keys of the first object; none when there is no object."""
+    _, first = next(read_lines(path), (0, None))
+    return frozenset(first) if isinstance(first, dict) else frozenset()
