@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from rlsp.verifiers.math.latex import clean, matching
@@ -345,7 +345,7 @@ def _interval(sides: list[Answer], symbols: list[str]) -> Answer | None:
             low, high, symbols = high, low, symbols[::-1]
         elif not set(symbols) <= {"<", "≤"}:
             return None
-        closed = ["≤" == symbol.replace("≥", "≤") for symbol in symbols]
+        closed = [symbol.replace("≥", "≤") == "≤" for symbol in symbols]
         return Ordered("[" if closed[0] else "(", "]" if closed[1] else ")", (low, high))
     return None
 
