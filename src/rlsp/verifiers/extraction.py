@@ -1,8 +1,8 @@
 """The final answer that a response marks: the one extractor, for every verifier.
 
-`strict` takes what is marked: the last `\\boxed{…}` or `\\fbox{…}`, else what follows the last `####`, "final answer is"
-or "answer is". A number that merely stands last is a guess of the grader's, not an answer of the model's, and paying for
-it would teach the model to mark none. `lenient` goes on where nothing is marked: it reads the value that the closing
+`strict` takes what is marked: the last `\\boxed{…}` or `\\fbox{…}`, else what follows the last `####`, "final answer
+is" or "answer is". A number that merely stands last is a guess of the grader's, not an answer of the model's, and paying
+for it would teach the model to mark none. `lenient` goes on where nothing is marked: it reads the value that the closing
 sentence states, as a person would.
 """
 
@@ -17,7 +17,8 @@ MAX_CHARACTERS = 20_000
 """Only the end of a longer response is searched for its answer."""
 
 _MARKER = re.compile(
-    r"(?:####|\b(?:final |correct )?answer\**(?: (?:is|are|to [^.\n]{1,80}? is)|:)\**:?|\bfinal answer\**[.:]?)[ \t*]*\n?[ \t]*([^\n]{0,400})",
+    r"(?:####|\b(?:final |correct )?answer\**(?: (?:is|are|to [^.\n]{1,80}? is)|:)\**:?|\bfinal answer\**[.:]?)"
+    r"[ \t*]*\n?[ \t]*([^\n]{0,400})",
     re.IGNORECASE,
 )
 _NEXT_SENTENCE = re.compile(r"[.!]\**(?:\s|$)")

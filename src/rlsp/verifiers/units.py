@@ -25,10 +25,10 @@ for _dimension, _units in _NAMES.items():
             _CANONICAL |= {_word: _name, _word + "s": _name}
 UNIT_WORDS = tuple(word for word in _CANONICAL if len(word) > 2 and word.isalpha())
 _MEANINGFUL = frozenset(
-    "hundred thousand million billion trillion dozen score pair half halves third thirds quarter quarters fourth fifth"
-    " sixth seventh eighth ninth tenth hundredth thousandth squared cubed factorial plus minus times over divided by mod"
-    " modulo base or and to not more less fewer greater than about approximately around roughly nearly almost least most"
-    " x y z i e pi sqrt root log negative positive power exponent percent if when where is are was but maybe per"
+    "hundred thousand million billion trillion dozen score pair half halves third thirds quarter quarters fourth"
+    " fifth sixth seventh eighth ninth tenth hundredth thousandth squared cubed factorial plus minus times over divided by"
+    " mod modulo base or and to not more less fewer greater than about approximately around roughly nearly almost least"
+    " most x y z i e pi sqrt root log negative positive power exponent percent if when where is are was but maybe per"
     " possibly either both none all any between from of infinity each respectively does no".split()
 )
 _POWERS = {"sq": 2, "square": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
@@ -97,7 +97,7 @@ _ASKED = re.compile(
 
 
 def asked_otherwise(question: str, unit: str) -> bool:
-    """Whether the question asks for another unit of the same dimension: 36 minutes are no answer to "how many seconds"."""
+    """Whether the question asks for another unit of the same dimension: 36 minutes don't answer "how many seconds"."""
     dimension = _DIMENSIONS.get(unit)
     asked = {_CANONICAL[word.lower()] for word in _ASKED.findall(question[-2_000:])}
     asked = {each for each in asked if _DIMENSIONS[each] == dimension}

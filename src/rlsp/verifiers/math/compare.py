@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from rlsp.verifiers.math import expressions, sets
-from rlsp.verifiers.math.answers import (
+from rlsp.verifiers.math.relations import is_name
+from rlsp.verifiers.math.shapes import (
     Answer,
     Difference,
     Digits,
@@ -19,10 +20,10 @@ from rlsp.verifiers.math.answers import (
     Number,
     Ordered,
     Relation,
+    TooComplex,
     Union,
     Unordered,
     Words,
-    is_name,
 )
 
 _ARTICLES = re.compile(r"^(?:the|a|an)\s+")
@@ -108,7 +109,7 @@ def _same_value(reference: Number | Expression, answer: Number | Expression) -> 
     try:
         return _equal_values(reference, answer) is True
     except ValueError as error:
-        if isinstance(error, expressions.TooComplex):
+        if isinstance(error, TooComplex):
             raise
         return False
 
@@ -190,7 +191,7 @@ def _proportional(expected: Sequence[Answer], given: Sequence[Answer]) -> bool:
     try:
         return expressions.proportional(*differences)
     except ValueError as error:
-        if isinstance(error, expressions.TooComplex):
+        if isinstance(error, TooComplex):
             raise
         return False
 

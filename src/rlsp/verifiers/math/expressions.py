@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from rlsp.verifiers.math.answers import TooComplex
-from rlsp.verifiers.math.latex import matching
+from rlsp.verifiers.math.brackets import matching
+from rlsp.verifiers.math.shapes import TooComplex
 
 DIGITS = 50
 """Decimal digits of an evaluation; two values agree when all but the last ten do."""
@@ -27,15 +27,14 @@ CAPITAL = "000"
 _FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp max min gcd lcm det".split()
 _COMMANDS = frozenset(
     _FUNCTIONS
-    + "frac sqrt cdot times div pi infty binom degree lfloor rfloor lceil rceil sum prod int lim to alpha beta gamma delta"
-    " epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega Gamma Delta"
-    " Theta Lambda Sigma Phi Psi Omega operatorname prime overline".split()
+    + "frac sqrt cdot times div pi infty binom degree lfloor rfloor lceil rceil sum prod int lim to alpha beta gamma"
+    " delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega"
+    " Gamma Delta Theta Lambda Sigma Phi Psi Omega operatorname prime overline".split()
 )
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _TOKEN = re.compile(r"\\[A-Za-z]+|\d+(?:\.\d+)?|\.\d+|\S")
-_BARE_FUNCTION = re.compile(
-    rf"(?<![\\A-Za-z])(a(?:rc)?(?:sin|cos|tan)|{'|'.join(sorted(_FUNCTIONS, key=len, reverse=True))}|sqrt|pi|theta|alpha|beta|infinity|inf)(?![A-Za-z])"
-)
+_BARE_NAMES = sorted([*_FUNCTIONS, "sqrt", "pi", "theta", "alpha", "beta", "infinity", "inf"], key=len, reverse=True)
+_BARE_FUNCTION = re.compile(rf"(?<![\\A-Za-z])({'|'.join(_BARE_NAMES)})(?![A-Za-z])")
 _BARE_ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 _BARE_POWER = re.compile(r"\^\s*\(([^()]*)\)")
 _LONG_POWER = re.compile(r"\^\s*(-?\d{2,})")
@@ -195,7 +194,7 @@ def equal(first: str, second: str) -> bool | None:
 
 
 def _agree(left: Any, right: Any, point: dict[Any, Any]) -> bool | None:
-    """Whether the values there are the same to 40 digits after the point and 40 in all; None where that can't be told."""
+    """Whether the values there agree to 40 digits after the point and 40 in all; None where that can't be told."""
     import mpmath
 
     digits = DIGITS

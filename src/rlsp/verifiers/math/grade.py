@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rlsp.types import Reason
 from rlsp.verifiers.extraction import extract
-from rlsp.verifiers.math.answers import Answer, Expression, Number, Relation, TooComplex, read
+from rlsp.verifiers.math.answers import read
 from rlsp.verifiers.math.compare import canonical, same
+from rlsp.verifiers.math.shapes import Answer, Expression, Number, Relation, TooComplex
 from rlsp.verifiers.units import asked_otherwise
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from rlsp.verifiers.math.brackets import matching
+
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 SYMBOLS = {
@@ -125,16 +127,3 @@ def _braced_fractions(text: str) -> str:
 
 def _braced_roots(text: str) -> str:
     return _SHORT_ROOT.sub(lambda found: rf"\sqrt{found[1] or ''}{{{found[2]}}}", text)
-
-
-def matching(text: str, opening: int) -> int:
-    """Index of the brace that closes the one at `opening`, −1 when there is none."""
-    depth = 0
-    for index in range(opening, len(text)):
-        if text[index] == "{" and (index == 0 or text[index - 1] != "\\"):
-            depth += 1
-        elif text[index] == "}" and text[index - 1] != "\\":
-            depth -= 1
-            if depth == 0:
-                return index
-    return -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rlsp.verifiers.math import expressions
-from rlsp.verifiers.math.answers import Answer, Difference, Expression, Number, Ordered, Union, Unordered
+from rlsp.verifiers.math.shapes import Answer, Difference, Expression, Number, Ordered, Union, Unordered
 
 
 def equal(first: Answer, second: Answer) -> bool:

@@ -1,4 +1,4 @@
-"""Imported where workers are forked from, so that none of them loads the algebra system or fills its parser's caches."""
+"""Imported where workers are forked from: none of them loads the algebra system or fills its parser's caches."""
 
 from __future__ import annotations
 
