@@ -25,11 +25,12 @@ for _dimension, _units in _NAMES.items():
             _CANONICAL |= {_word: _name, _word + "s": _name}
 UNIT_WORDS = tuple(word for word in _CANONICAL if len(word) > 2 and word.isalpha())
 _MEANINGFUL = frozenset(
-    "hundred thousand million billion trillion dozen score pair half halves third thirds quarter quarters fourth"
-    " fifth sixth seventh eighth ninth tenth hundredth thousandth squared cubed factorial plus minus times over divided by"
-    " mod modulo base or and to not more less fewer greater than about approximately around roughly nearly almost least"
-    " most x y z i e pi sqrt root log negative positive power exponent percent if when where is are was but maybe per"
-    " possibly either both none all any between from of infinity each respectively does no".split()
+    "hundred thousand million billion trillion dozen score pair half halves third thirds quarter quarters"
+    " fourth fifth sixth seventh eighth ninth tenth hundredth thousandth squared cubed factorial plus minus"
+    " times over divided by mod modulo base or and to not more less fewer greater than about approximately"
+    " around roughly nearly almost least most x y z i e pi sqrt root log negative positive power exponent"
+    " percent if when where is are was but maybe per possibly either both none all any between from of infinity"
+    " each respectively does no".split()
 )
 _POWERS = {"sq": 2, "square": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _UPRIGHT = re.compile(r"\s*\\text\{\s*([^{}]*?)\s*\}\s*(?:\^\s*\{?\s*([23])\s*\}?)?")

@@ -165,13 +165,14 @@ def _capital(found: re.Match[str]) -> str:
 
 
 def equal(first: str, second: str) -> bool | None:
-    """Whether two cleaned LaTeX expressions are the same function of their letters; None when that can't be decided.
+    """Whether two cleaned LaTeX expressions are the same function of their letters; None when one has no value.
 
     Rationals are compared exactly. Other expressions are equal when they agree to 40 digits, in absolute and relative
     terms, at several sample points. Where only one of them is real the point is left out, so that log x² may equal
-    2 log x, but √x² is not x.
+    2 log x, but √x² is not x. What evaluation can't tell is left to math-verify's symbolic comparison.
     """
     import sympy
+    from math_verify import verify
 
     left, right = parse(first), parse(second)
     if left.has(sympy.nan, sympy.zoo) or right.has(sympy.nan, sympy.zoo):
@@ -190,7 +191,9 @@ def equal(first: str, second: str) -> bool | None:
             return False
         agreed += outcome is True
         skipped += outcome is None
-    return True if agreed and agreed >= skipped else None
+    if agreed and agreed >= skipped:
+        return True
+    return verify(left, right, float_rounding=DIGITS, numeric_precision=DIGITS, strict=True, timeout_seconds=None)
 
 
 def _agree(left: Any, right: Any, point: dict[Any, Any]) -> bool | None:
