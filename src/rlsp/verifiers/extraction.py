@@ -1,9 +1,9 @@
 """The final answer that a response marks: the one extractor, for every verifier.
 
 `strict` takes what is marked: the last `\\boxed{…}` or `\\fbox{…}`, else what follows the last `####`, "final answer
-is" or "answer is". A number that merely stands last is a guess of the grader's, not an answer of the model's; to pay for it
-would teach the model to mark none. `lenient` goes on where nothing is marked: it reads the value that the closing
-sentence states, as a person would.
+is" or "answer is". A number that merely stands last is a guess of the grader's, not an answer of the model's; to pay
+for it would teach the model to mark none. `lenient` goes on where nothing is marked: it reads the value that the
+closing sentence states, as a person would.
 """
 
 from __future__ import annotations

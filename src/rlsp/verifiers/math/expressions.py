@@ -137,8 +137,15 @@ def parse(latex: str) -> Any:
         raise ValueError("not a scalar expression")
     imaginary = {symbol: sympy.I for symbol in parsed.free_symbols if symbol.name == "i"}
     exact = {number: sympy.Rational(str(number)) for number in parsed.atoms(sympy.Float)}
-    expression = parsed.xreplace(imaginary | exact)
+    expression = parsed.xreplace(imaginary | exact).replace(_is_real_root, lambda root: -((-root.base) ** root.exp))
     return expression if expression.has(sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit) else expression.doit()
+
+
+def _is_real_root(power: Any) -> bool:
+    """∛(−8), which the algebra system would take for a complex number."""
+    return bool(
+        power.is_Pow and power.base.is_negative and power.exp.is_Rational and power.exp.q % 2 and power.exp.p == 1
+    ) and (power.exp.q > 1)
 
 
 def prepare(latex: str) -> str:
@@ -169,10 +176,9 @@ def equal(first: str, second: str) -> bool | None:
 
     Rationals are compared exactly. Other expressions are equal when they agree to 40 digits, in absolute and relative
     terms, at several sample points. Where only one of them is real the point is left out, so that log x² may equal
-    2 log x, but √x² is not x. What evaluation can't tell is left to math-verify's symbolic comparison.
+    2 log x, but √x² is not x. What evaluation can't tell, sympy must simplify to the same.
     """
     import sympy
-    from math_verify import verify
 
     left, right = parse(first), parse(second)
     if left.has(sympy.nan, sympy.zoo) or right.has(sympy.nan, sympy.zoo):
@@ -191,9 +197,29 @@ def equal(first: str, second: str) -> bool | None:
             return False
         agreed += outcome is True
         skipped += outcome is None
-    if agreed and agreed >= skipped:
-        return True
-    return verify(left, right, float_rounding=DIGITS, numeric_precision=DIGITS, strict=True, timeout_seconds=None)
+    if agreed and agreed >= skipped and not (_is_long(left) or _is_long(right)):
+        return not _rational(left - right) or sympy.cancel(left - right) == 0
+    return bool(sympy.simplify(left - right) == 0)
+
+
+def _is_long(expression: Any) -> bool:
+    """A rational of so many digits that it may be an irrational number, cut off."""
+    return expression.is_Rational and max(abs(expression.p), expression.q) > 10**25
+
+
+def _rational(expression: Any) -> bool:
+    """Whether it is a rational function with rational coefficients, which can be compared exactly."""
+    import sympy
+
+    return (
+        expression.is_rational_function(*expression.free_symbols)
+        and all(
+            atom.is_Symbol or atom.is_Rational
+            for atom in expression.atoms(sympy.Symbol, sympy.Number, sympy.NumberSymbol)
+        )
+        and all(power.exp.is_Integer for power in expression.atoms(sympy.Pow))
+        and not expression.has(sympy.I, sympy.Function)
+    )
 
 
 def _agree(left: Any, right: Any, point: dict[Any, Any]) -> bool | None:
@@ -209,8 +235,8 @@ def _agree(left: Any, right: Any, point: dict[Any, Any]) -> bool | None:
             size = max(abs(one), abs(other))
             needed = DIGITS + (int(mpmath.log10(size)) + 1 if size > 1 else 0)
             if needed <= digits:
-                if size < mpmath.mpf(10) ** -DIGITS:
-                    return True if one == other == 0 else None
+                if size < mpmath.mpf(10) ** (-2 * DIGITS):
+                    return True if one == other == 0 else None  # zero, or the noise around it
                 return bool(abs(one - other) <= min(size, 1) * mpmath.mpf(10) ** (10 - DIGITS))
         if needed > MAX_EVALUATED_DIGITS:
             return None
