@@ -282,7 +282,7 @@ def test_nothing_is_cut_off_at_80_columns(tmp_path: Path, monkeypatch: pytest.Mo
         (["eval", "--data", "q", "--samples", "2", "--temperature", "0", "--out", "o"], "raise --temperature"),
         (["score", "r", "--out", "o", "--set", "seed=1"], "give the recipe by --recipe"),
         (["score", "r", "--out", "o", "--recipe", "nano"], "give them by --problems FILE"),
-        (["score", "r", "--out", "o", "--recipe", "nano", "--lenient"], "leave out --verifier, --lenient"),
+        (["score", "r", "--out", "o", "--recipe", "nano", "--lenient"], "leave out --verifier and --lenient"),
         (["score", "nowhere", "--out", "o"], "nowhere: can't be read"),
         (["compare", "nowhere", "nowhere"], "nowhere: can't be read"),
     ],

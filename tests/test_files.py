@@ -110,14 +110,19 @@ def test_other_conversations_are_refused(mine: Path, roles: list[str]) -> None:
 
 
 def test_tests_take_the_place_of_an_answer_for_code(mine: Path) -> None:
-    tests = {"inputs": ["1\n"], "outputs": ["2\n"]}
+    ours = [{"arguments": [1], "returns": 2}]
     rows: list[dict[str, Any]] = [
-        {"question": "Add one.", "tests": tests},
+        {"question": "Add one.", "tests": ours, "function": "f"},
         {"question": "Add two.", "test_list": ["assert f(1) == 3"]},
+        {"question": "Add three.", "input_output": '{"inputs": ["1\\n"], "outputs": ["4\\n"]}'},
     ]
-    first, second = read(mine, {**rows[0], "function": "f"}, rows[1], verifier="code")
-    assert (first.task, first.answer, first.grading) == ("code", "", {"tests": tests, "function": "f"})
-    assert second.grading == {"tests": ["assert f(1) == 3"]}
+    first, second, third = read(mine, *rows, verifier="code")
+    assert (first.task, first.answer, first.grading) == ("code", "", {"tests": ours, "function": "f"})
+    assert second.grading["function"] == "f"
+    assert second.grading["tests"] == [{"arguments_literal": "[1]", "returns_literal": "3"}]
+    assert third.grading == {"tests": [{"stdin": "1\n", "stdout": "4\n"}]}
+    with pytest.raises(InputError, match=r":1: unreadable tests: .*is not of the form"):
+        read(mine, {"question": "q", "test_list": ["assert not f(1)"]}, verifier="code")
     (mapped,) = read(
         mine, {"question": "q", "cases": "[1]", "answer": "a"}, verifier="my.own:judge", columns={"tests": "cases"}
     )

@@ -8,6 +8,7 @@ from rlsp.config import RewardRecipe
 from rlsp.exploration import Explorer
 from rlsp.types import Exploration, Problem, Rollout, Score, Verdict
 from rlsp.verifiers import verify_all
+from rlsp.verifiers.settings import STRICT, Settings
 
 
 def parts(verdict: Verdict, exploration: Exploration, alpha: float) -> tuple[float, float]:
@@ -23,12 +24,16 @@ def combine(rollout: Rollout, verdict: Verdict, exploration: Exploration, recipe
 
 
 def score(
-    problems: Sequence[Problem], rollouts: Sequence[Rollout], explorer: Explorer, recipe: RewardRecipe
+    problems: Sequence[Problem],
+    rollouts: Sequence[Rollout],
+    explorer: Explorer,
+    recipe: RewardRecipe,
+    settings: Settings = STRICT,
 ) -> list[Score]:
     """Judge every rollout; `problems` must hold each rollout's problem."""
     by_id = {problem.id: problem for problem in problems}
     asked = [by_id[rollout.problem_id] for rollout in rollouts]
-    verdicts = verify_all(asked, [rollout.text for rollout in rollouts])
+    verdicts = verify_all(asked, [rollout.text for rollout in rollouts], settings)
     scores = []
     for problem, rollout, verdict in zip(asked, rollouts, verdicts, strict=True):
         exploration = explorer.explore(problem.question, rollout)

@@ -99,10 +99,10 @@ def evaluate(
         name for name, value in (("--limit", limit), ("--samples", samples), ("--verifier", verifier)) if value
     ]:
         raise InputError(f"{', '.join(given)}: only with --data REF; held-out problems are judged as in training")
-    _held_out(load(Recipe, recipe, overrides), split, out, overwrite)
+    _held_out(load(Recipe, recipe, overrides), split, judge, out, overwrite)
 
 
-def _held_out(recipe: Recipe, split: Split, out: Path | None, overwrite: bool) -> None:
+def _held_out(recipe: Recipe, split: Split, judge: Settings, out: Path | None, overwrite: bool) -> None:
     """pass@1 of the recipe's model on held-out problems."""
     if out is not None:
         check_writable(out, overwrite)
@@ -111,7 +111,7 @@ def _held_out(recipe: Recipe, split: Split, out: Path | None, overwrite: bool) -
     policy = stages.open_policy(recipe.model.path)
     problems = stages.held_out_problems(recipe, split)
     with LiveProgress() as progress:
-        evaluation = stages.evaluate(policy, problems, recipe, progress, recipe.name, recipe.model.path)
+        evaluation = stages.evaluate(policy, problems, recipe, progress, recipe.name, recipe.model.path, judge)
     summary = to_json(evaluation.summary)
     print_results(f"{recipe.task.name}, {split} split, {len(problems)} problems", [summary])
     if out is not None:

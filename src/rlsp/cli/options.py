@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlsp.verifiers.settings import Settings
+from rlsp.verifiers.settings import STRICT, Settings
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe's TOML file, or the name of one that ships: nano …")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe's key.")]
@@ -29,6 +29,6 @@ TrustOption = Annotated[
 ]
 
 
-def judging(lenient: bool, deadline: float, trusted_code: bool) -> Settings:
+def judging(lenient: bool = False, deadline: float = STRICT.deadline_seconds, trusted_code: bool = False) -> Settings:
     """How the verb was told to judge."""
     return Settings("lenient" if lenient else "strict", deadline, trusted_code)

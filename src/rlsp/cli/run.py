@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from rlsp import runs
-from rlsp.cli.options import OverwriteOption, RecipeArgument, ResumeOption, SetOption
+from rlsp.cli.options import OverwriteOption, RecipeArgument, ResumeOption, SetOption, TrustOption, judging
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.cli.tables import print_differences, print_results
 from rlsp.config import Recipe, load, to_toml
 from rlsp.errors import InputError
 from rlsp.runs import Run
+from rlsp.verifiers.settings import STRICT, Settings
 
 
 def run(
@@ -29,6 +30,7 @@ def run(
     ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
+    trust: TrustOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what it needs.")] = False,
 ) -> None:
     """SFT → exploration reward and verifier → PPO → evaluation → report."""
@@ -41,25 +43,25 @@ def run(
     if dry_run:
         from rlsp.engines import native
 
-        native.check(resolved)
+        native.check(resolved, judging(trusted_code=trust))
         print_plan(resolved)
         return
-    execute(resolved, out or Path("runs") / resolved.name, resume, overwrite)
+    execute(resolved, out or Path("runs") / resolved.name, resume, overwrite, judging(trusted_code=trust))
 
 
-def execute(recipe: Recipe, out: Path, resume: bool, overwrite: bool) -> None:
+def execute(recipe: Recipe, out: Path, resume: bool, overwrite: bool, judge: Settings = STRICT) -> None:
     """Run what the directory has not finished yet and show the outcome."""
     from rlsp.engines import native
 
-    directory = open_directory(out, recipe, resume, overwrite)
+    directory = open_directory(out, recipe, resume, overwrite, judge)
     with LiveProgress() as progress:
-        report = native.run(recipe, directory, progress)
+        report = native.run(recipe, directory, progress, judge)
     print_results(f"{recipe.name}, seed {recipe.seed}", directory.evaluations().values())
     print_differences(directory)
     console.print(f"report: {report}", soft_wrap=True)
 
 
-def open_directory(path: Path, recipe: Recipe, resume: bool, overwrite: bool) -> Run:
+def open_directory(path: Path, recipe: Recipe, resume: bool, overwrite: bool, judge: Settings) -> Run:
     """A new run directory, or an existing one as the user wants it: asked on a terminal, refused elsewhere. Nothing is
     made or deleted for a recipe whose model or problems will not do.
 
@@ -70,7 +72,7 @@ def open_directory(path: Path, recipe: Recipe, resume: bool, overwrite: bool) ->
 
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite deletes it: give one of them")
-    native.check(recipe)
+    native.check(recipe, judge)
     stages.open_policy(recipe.model.path)
     if not runs.exists(path):
         return runs.create(path, recipe)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rlsp import reward
 from rlsp.cli.options import (
     DeadlineOption,
     LenientOption,
@@ -24,10 +25,10 @@ from rlsp.config import Recipe, load
 from rlsp.errors import InputError
 from rlsp.evaluation.grading import grade
 from rlsp.exploration import explorer_for
-from rlsp.reward import score as judge
 from rlsp.rollouts import foreign
 from rlsp.runs import check_writable, read_records, write_records
 from rlsp.types import Problem, Rollout
+from rlsp.verifiers.settings import Settings
 
 
 def score(
@@ -47,9 +48,10 @@ def score(
     """The verdict on every response; docs/evaluation.md shows the schemas that are read."""
     check_writable(out, overwrite)
     if recipe is not None:
-        if verifier or lenient or trust:
-            raise InputError("--recipe judges as training does: leave out --verifier, --lenient, --i-trust-this-code")
-        _score_by_recipe(load(Recipe, recipe, settings or []), responses, problems, out)
+        if verifier or lenient:
+            raise InputError("--recipe judges as training does: leave out --verifier and --lenient")
+        judge = judging(deadline=deadline, trusted_code=trust)
+        _score_by_recipe(load(Recipe, recipe, settings or []), responses, problems, judge, out)
         return
     if settings:
         raise InputError("--set overrides a recipe's keys: give the recipe by --recipe")
@@ -63,7 +65,7 @@ def score(
     console.print(f"verdicts: {out}", soft_wrap=True)
 
 
-def _score_by_recipe(recipe: Recipe, rollouts: Path, problems: Path | None, out: Path) -> None:
+def _score_by_recipe(recipe: Recipe, rollouts: Path, problems: Path | None, judge: Settings, out: Path) -> None:
     """Verdict, exploration reward and total of every rollout, under the recipe's reward."""
     if problems is None:
         raise InputError("rollouts of rlsp lack their questions: give them by --problems FILE")
@@ -73,7 +75,7 @@ def _score_by_recipe(recipe: Recipe, rollouts: Path, problems: Path | None, out:
     known = {problem.id for problem in asked}
     if strangers := [rollout.problem_id for rollout in answered if rollout.problem_id not in known]:
         raise InputError(f"{rollouts}: {len(strangers)} rollouts of problems that {problems} lacks: {strangers[0]!r} …")
-    scores = judge(asked, answered, explorer_for(recipe), recipe.reward)
+    scores = reward.score(asked, answered, explorer_for(recipe), recipe.reward, judge)
     write_records(out, scores)
     right = sum(each.verdict.correct for each in scores)
     console.print(f"{right} of {len(scores)} right; scores: {out}", soft_wrap=True)

@@ -19,28 +19,28 @@ from rlsp.rl.loop import Iteration
 from rlsp.rollouts.native import check_capacity
 from rlsp.runs import MetricsLog, Run, read_records, write_json, write_records
 from rlsp.types import Demonstration, Problem, to_json
-from rlsp.verifiers import verifier_for
+from rlsp.verifiers import verify_all
+from rlsp.verifiers.settings import STRICT, Settings
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Recipe, judging: Settings = STRICT) -> None:
     """What can be wrong with the recipe's model and problems, before anything is written or trained; weights are not
     read.
 
     Raises:
-        InputError: no such model, problems or verifier, too few problems, or longer ones than the recipe or the model
-            allows.
+        InputError: no such model, problems or verifier, too few problems, longer ones than the recipe or the model
+            allows, or problems that their verifier can't judge here.
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
     problems += stages.held_out_problems(recipe)
-    for task in {problem.task for problem in problems}:
-        verifier_for(task)
+    verify_all(problems, [""] * len(problems), judging)
     prompts = stages.encode_prompts(tokenizer, problems, recipe)
     longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens
     check_capacity(config, longest, recipe.sampling.cache_tokens)
 
 
-def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
+def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT) -> Path:
     """Every stage of the recipe that `out` has not finished yet; a stage that was cut short starts over.
 
     Returns:
@@ -51,13 +51,13 @@ def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
     batches, test = _problems(recipe, out)
     if len(test) < recipe.evaluation.problems:
         progress.say(f"{len(test)} test problems: the data hold no more of the {recipe.evaluation.problems} asked for")
-    _evaluate(policy, test, recipe, out, progress, "base", "Base")
+    _evaluate(policy, test, recipe, out, progress, "base", "Base", judging)
     if recipe.sft is not None:
         policy = _sft(policy, recipe, out, progress)
-        _evaluate(policy, test, recipe, out, progress, "sft", "SFT")
-    policy = _rl(policy, batches, recipe, out, progress)
-    _evaluate(policy, test, recipe, out, progress, "rlsp", "RLSP")
-    _vote(test, recipe, out, progress)
+        _evaluate(policy, test, recipe, out, progress, "sft", "SFT", judging)
+    policy = _rl(policy, batches, recipe, out, progress, judging)
+    _evaluate(policy, test, recipe, out, progress, "rlsp", "RLSP", judging)
+    _vote(test, recipe, out, progress, judging)
     return report.build(out)
 
 
@@ -74,17 +74,24 @@ def _problems(recipe: Recipe, out: Run) -> tuple[list[list[Problem]], list[Probl
 
 
 def _evaluate(
-    policy: Policy, test: list[Problem], recipe: Recipe, out: Run, progress: Progress, name: str, label: str
+    policy: Policy,
+    test: list[Problem],
+    recipe: Recipe,
+    out: Run,
+    progress: Progress,
+    name: str,
+    label: str,
+    judging: Settings,
 ) -> None:
     if not out.finished(f"evaluation/{name}"):
-        _keep(out, stages.evaluate(policy, test, recipe, progress, name, label))
+        _keep(out, stages.evaluate(policy, test, recipe, progress, name, label, judging))
 
 
-def _vote(test: list[Problem], recipe: Recipe, out: Run, progress: Progress) -> None:
+def _vote(test: list[Problem], recipe: Recipe, out: Run, progress: Progress, judging: Settings) -> None:
     """Majority vote of the base model with as many tokens as the trained one used."""
     if not out.finished("evaluation/self-consistency"):
         base = stages.open_policy(recipe.model.path)
-        _keep(out, stages.vote(base, test, recipe, progress, "Base, majority", tokens_of_rlsp(out)))
+        _keep(out, stages.vote(base, test, recipe, progress, "Base, majority", tokens_of_rlsp(out), judging))
 
 
 def tokens_of_rlsp(run: Run) -> int:
@@ -116,7 +123,7 @@ def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress) -> Policy
     return policy
 
 
-def reinforce(recipe: Recipe, out: Run, progress: Progress) -> Path:
+def reinforce(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT) -> Path:
     """RL alone, from the recipe's model.
 
     Returns:
@@ -124,16 +131,23 @@ def reinforce(recipe: Recipe, out: Run, progress: Progress) -> Path:
     """
     torch.manual_seed(recipe.seed)
     batches, _ = _problems(recipe, out)
-    _rl(stages.open_policy(recipe.model.path), batches, recipe, out, progress)
+    _rl(stages.open_policy(recipe.model.path), batches, recipe, out, progress, judging)
     return out.path("rl", "model")
 
 
-def _rl(policy: Policy, batches: Sequence[Sequence[Problem]], recipe: Recipe, out: Run, progress: Progress) -> Policy:
+def _rl(
+    policy: Policy,
+    batches: Sequence[Sequence[Problem]],
+    recipe: Recipe,
+    out: Run,
+    progress: Progress,
+    judging: Settings,
+) -> Policy:
     """The RL-trained policy, made now or by an earlier call; everything that training produces is kept."""
     if out.finished("rl"):
         return stages.open_policy(str(out.path("rl", "model")))
     log = MetricsLog(out.clear("rl") / "metrics.jsonl")
-    for iteration in stages.reinforce(policy, batches, recipe, progress):
+    for iteration in stages.reinforce(policy, batches, recipe, progress, judging):
         _record(iteration, out, log)
     policy.save(out.path("rl", "model"))
     out.finish("rl")

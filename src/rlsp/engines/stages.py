@@ -26,6 +26,7 @@ from rlsp.rollouts.native import NativeSampler
 from rlsp.tasks.splits import Split
 from rlsp.types import Demonstration, Problem, Rollout, Score
 from rlsp.verifiers import verify
+from rlsp.verifiers.settings import STRICT, Settings
 
 DEMONSTRATION_SEED, TRAINING_SEED, EVALUATION_SEED = 1, 2, 3
 """Streams of one recipe's seed: the problems demonstrated, trained on, and the noise of evaluation."""
@@ -138,11 +139,15 @@ def finetune(
 
 
 def reinforce(
-    policy: Policy, batches: Sequence[Sequence[Problem]], recipe: Recipe, progress: Progress
+    policy: Policy,
+    batches: Sequence[Sequence[Problem]],
+    recipe: Recipe,
+    progress: Progress,
+    judging: Settings = STRICT,
 ) -> Iterator[Iteration]:
     """PPO of `policy`, in place, one iteration at a time, each on one of the batches."""
     progress.stage("RL", recipe.ppo.steps)
-    for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches):
+    for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches, judging):
         metrics = iteration.metrics
         progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
         yield iteration
@@ -181,8 +186,10 @@ def sample(
     return policy.sampler.sample(prompts, samples, settings, seed, 0, on_progress=progress.advance)
 
 
-def judge(problems: Sequence[Problem], rollouts: Sequence[Rollout], recipe: Recipe) -> list[Score]:
-    return score(problems, rollouts, explorer_for(recipe), recipe.reward)
+def judge(
+    problems: Sequence[Problem], rollouts: Sequence[Rollout], recipe: Recipe, judging: Settings = STRICT
+) -> list[Score]:
+    return score(problems, rollouts, explorer_for(recipe), recipe.reward, judging)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,16 +202,28 @@ class Evaluation:
 
 
 def evaluate(
-    policy: Policy, problems: Sequence[Problem], recipe: Recipe, progress: Progress, name: str, label: str
+    policy: Policy,
+    problems: Sequence[Problem],
+    recipe: Recipe,
+    progress: Progress,
+    name: str,
+    label: str,
+    judging: Settings = STRICT,
 ) -> Evaluation:
     """pass@1 with one sample a problem."""
     rollouts = sample(policy, problems, 1, recipe.evaluation.temperature, recipe, progress, f"evaluate {label}")
-    scores = judge(problems, rollouts, recipe)
+    scores = judge(problems, rollouts, recipe, judging)
     return Evaluation(summarise(name, label, problems, rollouts, scores), rollouts, scores)
 
 
 def vote(
-    policy: Policy, problems: Sequence[Problem], recipe: Recipe, progress: Progress, label: str, token_budget: int
+    policy: Policy,
+    problems: Sequence[Problem],
+    recipe: Recipe,
+    progress: Progress,
+    label: str,
+    token_budget: int,
+    judging: Settings = STRICT,
 ) -> Evaluation:
     """Self-consistency of `policy` at `token_budget` generated tokens in all; greedy evaluation votes over samples at
     the training temperature."""
@@ -217,6 +236,6 @@ def vote(
         if sum(rollout.length for rollout in rollouts) >= token_budget:
             break
         samples += 1
-    scores = judge(problems, rollouts, recipe)
+    scores = judge(problems, rollouts, recipe, judging)
     summary = self_consistency("self-consistency", label, problems, rollouts, scores, token_budget)
     return Evaluation(summary, rollouts, scores)

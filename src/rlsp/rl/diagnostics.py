@@ -26,6 +26,7 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
         "reward_correctness": _mean(correctness for correctness, _ in paid),
         "reward_exploration": _mean(search for _, search in paid),
         "length": _mean(rollout.length for rollout in rollouts),
+        "unjudged": _mean(score.verdict.reason.unjudged for score in scores),
         "truncated": _mean(rollout.truncated for rollout in rollouts),
         "tokens": sum(rollout.length for rollout in rollouts),
         "kl": kl_N.mean().item(),

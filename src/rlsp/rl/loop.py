@@ -19,6 +19,7 @@ from rlsp.rl.experience import gather
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Sampler, SamplingSettings
 from rlsp.types import Problem, Rollout, Score
+from rlsp.verifiers.settings import STRICT, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def train(
     tokenizer: PreTrainedTokenizerBase,
     sampler: Sampler,
     problem_batches: Iterable[Sequence[Problem]],
+    judging: Settings = STRICT,
 ) -> Iterator[Iteration]:
     """PPO on `policy`, in place; yields after every update. The reference is the policy as it comes in."""
     ppo, explorer = recipe.ppo, explorer_for(recipe)
@@ -57,7 +59,7 @@ def train(
             prompts, ppo.samples_per_prompt, settings, recipe.seed * SEEDS_PER_RUN + step, policy_version=step
         )
         sampled = time.perf_counter()
-        scores = score(problems, rollouts, explorer, recipe.reward)
+        scores = score(problems, rollouts, explorer, recipe.reward, judging)
         batch = collate(rollouts, scores, recipe.reward.truncation == "mask", policy.device)
         experience = gather(batch, reference, critic, ppo)
         metrics = describe(rollouts, scores, experience) | updater.update(experience, step)

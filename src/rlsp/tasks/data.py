@@ -16,6 +16,7 @@ from typing import Any
 from rlsp.errors import InputError
 from rlsp.tasks.boxes import last_box
 from rlsp.tasks.readers import Row, read_rows, source_of
+from rlsp.tasks.unit_tests import read_tests
 from rlsp.types import Problem, from_json
 
 COLUMNS = {
@@ -155,6 +156,11 @@ def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str
                 grading[key] = value
         if "tests" not in grading:
             return Unusable(where, asked, "no tests")
+        if verifier == "code":
+            try:
+                grading = _read_tests(grading)
+            except InputError as error:
+                return Unusable(where, asked, "unreadable tests", str(error))
     raw = _find(row, "answer", columns, where, needed=not grading)
     text = plain(raw)
     if text is None and not (raw is None and grading):
@@ -166,6 +172,13 @@ def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str
         return Unusable(where, "", "half of a surrogate pair, which is no text")
     level = level_of(_find(row, "level", columns, where, needed="level" in columns))
     return Item(where, Problem(identity(verifier, asked), verifier, asked, answer, level, source, grading), text or "")
+
+
+def _read_tests(found: dict[str, Any]) -> dict[str, Any]:
+    """Our own list of tests goes with its function; any other form says itself what it calls."""
+    tests = found["tests"]
+    ours = isinstance(tests, list) and all(isinstance(test, dict) for test in tests)
+    return read_tests(found if ours else tests)
 
 
 def identity(verifier: str, question: str) -> str:

@@ -12,21 +12,18 @@ from functools import partial
 from rlsp.errors import InputError
 from rlsp.types import Problem, Verdict
 from rlsp.verifiers import choice, code, countdown, custom, exact, gym, math, steps
-from rlsp.verifiers.settings import Settings
+from rlsp.verifiers.settings import STRICT, Settings
 
 Verifier = Callable[[Sequence[Problem], Sequence[str], Settings], list[Verdict]]
 """(problems, responses, settings) → verdicts, in order; `problems[i]` is what `responses[i]` answers."""
 
 
-def verify_all(
-    problems: Sequence[Problem], responses: Sequence[str], settings: Settings | None = None
-) -> list[Verdict]:
+def verify_all(problems: Sequence[Problem], responses: Sequence[str], settings: Settings = STRICT) -> list[Verdict]:
     """`Ver(q, o)` of each response: the verdict of its problem's own task, in order.
 
     Raises:
         InputError: no verifier knows the task of a problem.
     """
-    settings = settings or Settings()
     by_task: dict[str, list[int]] = {}
     for index, problem in enumerate(problems):
         by_task.setdefault(problem.task, []).append(index)
@@ -38,7 +35,7 @@ def verify_all(
     return [verdicts[index] for index in range(len(problems))]
 
 
-def verify(problem: Problem, response: str, settings: Settings | None = None) -> Verdict:
+def verify(problem: Problem, response: str, settings: Settings = STRICT) -> Verdict:
     """The verdict on one response."""
     return verify_all([problem], [response], settings)[0]
 

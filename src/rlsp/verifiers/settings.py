@@ -15,3 +15,7 @@ class Settings:
     extraction: Literal["strict", "lenient"] = "strict"
     deadline_seconds: float = 5.0
     trusted_code: bool = False
+
+
+STRICT = Settings()
+"""As training judges."""

@@ -19,7 +19,8 @@ def grade(response: str, reference: str, mode: str, question: str = "") -> dict[
 
 
 def compare(answer: str, reference: str, question: str = "") -> dict[str, str]:
-    """Compare an extracted answer with the reference."""
+    """Compare an extracted answer with the reference. One that matches takes the reference's form: in a vote all right
+    answers are one class."""
     expected = _read(reference)
     given = _read(answer)
     if isinstance(given, TooComplex) or isinstance(expected, TooComplex):
@@ -32,7 +33,8 @@ def compare(answer: str, reference: str, question: str = "") -> dict[str, str]:
             reason, detail = Reason.MISMATCH, f"the question asks for another unit than {unit}"
     except TooComplex as error:
         reason, detail = Reason.TOO_COMPLEX, str(error)
-    return _verdict(reason, _form(given), _form(expected), detail)
+    reference_form = _form(expected)
+    return _verdict(reason, reference_form if reason is Reason.MATCH else _form(given), reference_form, detail)
 
 
 def _other_unit(expected: Answer, given: Answer, question: str) -> str:
