@@ -165,3 +165,11 @@ def test_what_is_wrong_is_explained(data: Path, arguments: list[str], words: str
 def test_a_checked_benchmark(shared_data: Path) -> None:
     text = flat(tasks("check", str(shared_data / "amc23.jsonl")))
     assert "40 rows, 40 usable" in text and "Left out 0, kept 40" in text and "1. 27 27" in text
+
+
+def test_references_that_are_no_mathematics_are_listed(tmp_path: Path) -> None:
+    data = tmp_path / "mine.jsonl"
+    data.write_text('{"question": "What?", "answer": "4"}\n{"question": "How?", "answer": "\\\\frob{3}^2"}\n')
+    shown = " ".join(tasks("check", str(data)).split())
+    assert "Matched only letter by letter 1 references" in shown
+    assert r"\frob{3}^2 (\frob is no part of an expression)" in shown

@@ -113,3 +113,13 @@ def tail(text: str, length: int) -> str:
     """The end, on one line."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= length else "… " + line[2 - length :]
+
+
+def print_unread(unread: Sequence[tuple[Problem, str]]) -> None:
+    """References that the math verifier does not understand: only an answer written just so matches them."""
+    if not unread:
+        return
+    console.print(Text("\nMatched only letter by letter", style="bold"), end="")
+    console.print(f"  {len(unread)} references that are no mathematics to the verifier", highlight=False)
+    for problem, obstacle in unread[:5]:
+        console.print(Text(f"  {head(problem.answer, 40)}  ({head(obstacle, 60)})"), width=WIDTH)

@@ -20,6 +20,7 @@ from rlsp.cli.data_tables import (
     print_names,
     print_prompts,
     print_references,
+    print_unread,
 )
 from rlsp.cli.options import OutFile, ReplaceOption
 from rlsp.cli.progress import console
@@ -33,7 +34,7 @@ from rlsp.tasks.filters import Dropped
 from rlsp.tasks.readers import READERS
 from rlsp.tasks.splits import Split
 from rlsp.types import Problem
-from rlsp.verifiers import verifier_for
+from rlsp.verifiers import math, verifier_for
 
 app = typer.Typer(help="What can be asked, and what is in your data.", no_args_is_help=True)
 
@@ -122,6 +123,7 @@ def check(
     task = _task(data, verifier, column, against, ngram, solved, solved_rate)
     render = _renderer(model, instruction, max_prompt_tokens)
     items, kept, dropped = sources.survey(task)
+    unread = _unreadable(kept)
     rows, rendered = len(kept) + len(dropped), [render(problem) for problem in kept]
     kept, too_long = _short_enough(kept, rendered, max_prompt_tokens)
     verifiers = ", ".join(sorted({item.problem.task for item in items}))
@@ -131,6 +133,7 @@ def check(
     print_references(items)
     print_lengths([length for _, length in rendered], "words" if model is None else "tokens")
     print_dropped([*dropped, *too_long], len(kept))
+    print_unread(unread)
 
 
 @app.command("filter")
@@ -224,6 +227,13 @@ def _renderer(model: str | None, instruction: str, max_prompt_tokens: int | None
         return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)), len(ids)
 
     return as_prompt
+
+
+def _unreadable(problems: list[Problem]) -> list[tuple[Problem, str]]:
+    """The problems whose reference the math verifier can only match letter by letter, and why."""
+    asked = [problem for problem in problems if problem.task == "math"]
+    obstacles = math.unreadable([problem.answer for problem in asked])
+    return [(problem, obstacle) for problem, obstacle in zip(asked, obstacles, strict=True) if obstacle]
 
 
 def _short_enough(

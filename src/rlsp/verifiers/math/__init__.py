@@ -11,7 +11,14 @@ from rlsp.types import Problem, Reason, Verdict
 from rlsp.verifiers import pool
 from rlsp.verifiers.extraction import MAX_CHARACTERS
 from rlsp.verifiers.outcomes import unjudged
-from rlsp.verifiers.settings import Settings
+from rlsp.verifiers.settings import STRICT, Settings
+
+
+def unreadable(references: Sequence[str], settings: Settings = STRICT) -> list[str]:
+    """For each reference why it can only be matched letter by letter, "" when it is understood."""
+    batch = [{"reference": reference} for reference in references]
+    outcomes = pool.shared().map("rlsp.verifiers.math.grade:obstacle", batch, settings.deadline_seconds)
+    return [str(outcome.value) if outcome.status == "done" else outcome.detail for outcome in outcomes]
 
 
 def verify_all(problems: Sequence[Problem], responses: Sequence[str], settings: Settings) -> list[Verdict]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from rlsp.types import Reason
 from rlsp.verifiers.extraction import extract
+from rlsp.verifiers.math import expressions
 from rlsp.verifiers.math.answers import read
 from rlsp.verifiers.math.compare import canonical, same
-from rlsp.verifiers.math.shapes import Answer, Expression, Number, Relation, TooComplex
+from rlsp.verifiers.math.shapes import Answer, Expression, Number, Relation, TooComplex, leaves
 from rlsp.verifiers.units import asked_otherwise
+
+SYMBOLS_OF_SETS = (r"\mathbb{R}", r"\emptyset")
 
 
 def grade(response: str, reference: str, mode: str, question: str = "") -> dict[str, str]:
@@ -35,6 +38,20 @@ def compare(answer: str, reference: str, question: str = "") -> dict[str, str]:
         reason, detail = Reason.TOO_COMPLEX, str(error)
     reference_form = _form(expected)
     return _verdict(reason, reference_form if reason is Reason.MATCH else _form(given), reference_form, detail)
+
+
+def obstacle(reference: str) -> str:
+    """Why a reference can only be matched letter by letter; "" when it is understood."""
+    answer = _read(reference)
+    if isinstance(answer, TooComplex):
+        return str(answer)
+    for leaf in leaves(answer):
+        if isinstance(leaf, Expression) and leaf.latex not in SYMBOLS_OF_SETS:
+            try:
+                expressions.parse(leaf.latex)
+            except ValueError as error:
+                return str(error)
+    return ""
 
 
 def _other_unit(expected: Answer, given: Answer, question: str) -> str:

@@ -6,6 +6,7 @@ digits with a base are no decimal number. Only expressions need algebra.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -92,3 +93,19 @@ class Relation:
 
 
 Answer = Number | Digits | Words | Expression | Ordered | Unordered | Union | Difference | Matrix | Relation
+
+
+def leaves(answer: Answer) -> Iterator[Answer]:
+    """The parts of an answer that have no parts."""
+    match answer:
+        case Ordered(items=parts) | Unordered(items=parts) | Union(pieces=parts):
+            inner = parts
+        case Difference(left=left, right=right) | Relation(left=left, right=right):
+            inner = (left, right)
+        case Matrix(rows=rows):
+            inner = tuple(cell for row in rows for cell in row)
+        case _:
+            yield answer
+            return
+    for part in inner:
+        yield from leaves(part)
