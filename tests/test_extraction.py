@@ -36,3 +36,33 @@ def test_extraction(response: str, extracted: str) -> None:
 
 def test_the_last_box_whose_braces_match_counts() -> None:
     assert extract(r"It is \boxed{5}. Again: \boxed{6") == "5"
+
+
+@pytest.mark.parametrize(
+    ("response", "extracted"),
+    [
+        ("So, the distance is \\(3\\sqrt{13}\\) units.", "3\\sqrt{13}"),
+        ("Therefore, the value of \\( x \\) is \\( 83 \\).", "83"),
+        ("Hence the profit is **\\$78**.", "\\$78"),
+        ("Therefore, there are 9 trailing zeros in \\(42!\\).", "9"),
+        ("So the product in base 8 is:\n\n\\[ 52_8 \\]", "52_8"),
+        ("Thus he can pick 3 boys and 2 girls in 210 different ways.", "210"),
+        ("Therefore, when \\( y = 3 \\), \\( x = 600 \\).", "x = 600"),
+        ("So, there are **two** values of \\(x\\).", "two"),
+        ("The answer is the number **12**.", "12"),
+        ("Therefore, the winner is Evelyn.", "Evelyn"),
+        ("So the answer is 5 or maybe 6; let me check.", "5 or maybe 6; let me check"),
+        ("Therefore, it is either 0 or 5.", ""),
+        ("Therefore, 49 does not work.", ""),
+        ("I tried 3, 4 and 5.", ""),
+        ("First 3.\n\nThen 4", ""),
+        (r"Thus it is 5. \boxed{6}", "6"),
+    ],
+)
+def test_lenient_extraction_reads_the_conclusion(response: str, extracted: str) -> None:
+    assert extract(response, "lenient") == extracted
+
+
+@pytest.mark.parametrize("response", ["So, the distance is \\(3\\) units.", "Therefore, the value is **5**."])
+def test_strict_extraction_takes_no_conclusion(response: str) -> None:
+    assert extract(response, "strict") == ""

@@ -9,6 +9,7 @@ import pytest
 from rlsp.tasks import countdown
 from rlsp.types import Problem, Reason, Verdict
 from rlsp.verifiers import verify
+from rlsp.verifiers.settings import Settings
 
 COUNTDOWN = countdown.problem((3, 7, 12), 33)
 
@@ -117,3 +118,99 @@ def test_text_inside_a_box_is_compared_without_spaces(reference: str, answer: st
 @pytest.mark.parametrize(("reference", "answer"), [("0.5", ".5"), ("-5", "−5"), ("1/2", r"\frac{1}{2}")])
 def test_numbers_in_other_writing_are_compared_by_value(reference: str, answer: str) -> None:
     assert verify(free(reference), f"\\boxed{{{answer}}}").correct
+
+
+@pytest.mark.parametrize(
+    ("response", "reference", "right"),
+    [
+        (r"$x = \boxed{1}$ or $x = \boxed{-2}$", "1,-2", True),
+        (r"$x = \boxed{1}$ or $x = \boxed{-2}$", "1", False),
+        (r"\boxed{1}, \boxed{2}", "2", False),
+        (r"\boxed{5} \boxed{5}", "5", True),
+        (r"First \boxed{4}, which is wrong. It is \boxed{5}.", "5", True),
+        (r"\boxed{5 \text{ or } 6}", "5", False),
+        (r"\boxed{5, 6}", "5", False),
+        (r"\boxed{\text{any number}}", "5", False),
+        (r"\boxed{x = 5 = 6}", "6", False),
+        (r"\boxed{2 + 3 = 5}", "5", True),
+        (r"\boxed{2 + 2 = 5}", "5", False),
+        (r"\boxed{\boxed{\frac{3}{2}}^2}", r"\frac{3}{2}", False),
+    ],
+)
+def test_a_response_that_hedges_is_wrong(response: str, reference: str, right: bool) -> None:
+    assert verify(free(reference), response).correct is right
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "right"),
+    [
+        (r"50\%", r"50\%", True),
+        (r"50\%", "50", True),
+        (r"50\%", "50 percent", True),
+        ("50", r"50\%", False),
+        ("0.5", r"50\%", False),
+        (r"15\mbox{ cm}^2", "15", True),
+        (r"15\mbox{ cm}^2", r"15 \text{ square centimeters}", True),
+        (r"15\mbox{ cm}^2", r"15\text{ cm}", False),
+        ("5", r"5 \text{ meters}", True),
+        ("5", r"5 \text{ thousand}", False),
+        (r"90^\circ", "90", True),
+        (r"\frac{\pi}{2}", r"\frac{\pi}{2}^\circ", False),
+        ("40_9", "40_{9}", True),
+        ("40_9", "409", False),
+        ("40_9", "36", False),
+        ("(-2,7]", "[-2,7]", False),
+        ("(-2,7]", "-2 < x \\le 7", True),
+        (r"\{1,2\}", "2, 1", True),
+        ("(1,2)", r"\{1,2\}", False),
+        (r"\text{east}", "East", True),
+        (r"\text{east}", r"\text{west}", False),
+        (r"\text{(C)}", "C", True),
+        ("3R^2", "3r^2", False),
+        (r"\pi(R^2-r^2)", r"\pi(r^2-R^2)", False),
+        (r"\sqrt{2}", "1.41421356237", False),
+        (r"\log_2 8", "3", True),
+        (r"\sin^2 x + \cos^2 x", "1", True),
+        (r"\sqrt{x^2}", "x", False),
+        (r"2^{1000}", "2^{1000}+1", False),
+        (r"\frac{\pi}{10^{60}}", r"\frac{2\pi}{10^{60}}", False),
+        ("x^2 + 1", "x^2 + 1 + 10^{-60}", False),
+        (r"\sqrt[3]{-8}", "-2", True),
+        ("1/0", "2/0", False),
+    ],
+)
+def test_what_counts_and_what_does_not(reference: str, answer: str, right: bool) -> None:
+    assert verify(free(reference), f"\\boxed{{{answer}}}").correct is right
+
+
+def test_another_unit_than_the_question_asks_for_is_wrong() -> None:
+    asked = Problem("mine/1", "math", "After how many seconds do they meet?", "36")
+    assert verify(asked, r"\boxed{36\text{ seconds}}").correct
+    assert verify(asked, r"\boxed{36\text{ minutes}}").detail == "the question asks for another unit than min"
+
+
+def test_a_verdict_names_both_forms() -> None:
+    wrong = verify(free(r"\frac{6}{4}"), r"\boxed{\dfrac{3}{4}}")
+    assert (wrong.answer, wrong.reference, wrong.reason) == ("3/4", "3/2", Reason.MISMATCH)
+
+
+def test_right_answers_are_one_class_in_a_vote() -> None:
+    spellings = [r"2\sqrt{3}", r"\sqrt{12}", r"\frac{6}{\sqrt{3}}", r"\sqrt{3} + \sqrt{3}"]
+    assert len({verify(free(r"2\sqrt3"), f"\\boxed{{{each}}}").answer for each in spellings}) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", ["9**9**9**9", r"9^{9^{9^{9}}}", "x^{99999}", "(5!)!", "1" * 3000, "{" * 40 + "}" * 40]
+)
+def test_what_is_too_large_is_refused_before_any_algebra(answer: str) -> None:
+    began = time.monotonic()
+    assert verify(free("x + 1"), f"\\boxed{{{answer}}}").reason in (Reason.TOO_COMPLEX, Reason.MISMATCH)
+    assert time.monotonic() - began < 2
+    assert verify(free(answer), f"\\boxed{{{answer}}}").correct, "letter by letter it is the reference"
+
+
+def test_late_judgements_are_named() -> None:
+    slow = r"\boxed{" + r"\sin(" * 60 + "x" + ")" * 60 + "}"
+    verdict = verify(free(r"\cos(x)"), slow, Settings(deadline_seconds=0.2))
+    assert (verdict.reason, verdict.detail) == (Reason.TIMEOUT, "no result within 0.2 s")
+    assert verify(free("5"), r"\boxed{5}").correct
