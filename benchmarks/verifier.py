@@ -39,7 +39,8 @@ def main(files: list[Path], rounds: int) -> None:
     print(f"{'':12} {'median':>8} {'mean':>8} {'95 %':>8} {'max':>8}")
     for name, timed in seconds.items():
         each = [1000 * median(row) for row in timed]
-        print(f"{name:12} {median(each):8.2f} {sum(each) / len(each):8.2f} {quantiles(each, n=20)[-1]:8.2f} {max(each):8.2f}")
+        figures = (median(each), sum(each) / len(each), quantiles(each, n=20)[-1], max(each))
+        print(f"{name:12} " + " ".join(f"{figure:8.2f}" for figure in figures))
 
 
 if __name__ == "__main__":
