@@ -29,7 +29,7 @@ _MEANINGFUL = frozenset(
     " fourth fifth sixth seventh eighth ninth tenth hundredth thousandth squared cubed factorial plus minus"
     " times over divided by mod modulo base or and to not more less fewer greater than about approximately"
     " around roughly nearly almost least most x y z i e pi sqrt root log negative positive power exponent"
-    " percent if when where is are was but maybe per possibly either both none all any between from of infinity"
+    " percent if when where is are was but maybe per possibly either both none all any between from infinity"
     " each respectively does no".split()
 )
 _POWERS = {"sq": 2, "square": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}

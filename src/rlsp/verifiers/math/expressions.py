@@ -35,6 +35,7 @@ _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _TOKEN = re.compile(r"\\[A-Za-z]+|\d+(?:\.\d+)?|\.\d+|\S")
 _BARE_NAMES = sorted([*_FUNCTIONS, "sqrt", "pi", "theta", "alpha", "beta", "infinity", "inf"], key=len, reverse=True)
 _BARE_FUNCTION = re.compile(rf"(?<![\\A-Za-z])({'|'.join(_BARE_NAMES)})(?![A-Za-z])")
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 _BARE_ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 _BARE_POWER = re.compile(r"\^\s*\(([^()]*)\)")
 _LONG_POWER = re.compile(r"\^\s*(-?\d{2,})")
@@ -60,6 +61,8 @@ def check(latex: str) -> None:
         raise ValueError("a character that no expression holds")
     if re.search(r"[\d.]\s+[\d.]|\.\d*\.|[!?\"'#&;:=<>@`%,]\s*[\"#&;:=<>@`%?]", latex):
         raise ValueError("two numbers side by side")
+    if _PROSE.search(latex):
+        raise ValueError("words, not letters")
     tokens = _TOKEN.findall(latex)
     if len(tokens) > MAX_TOKENS:
         raise TooComplex(f"{len(tokens)} symbols, at most {MAX_TOKENS} are read")
