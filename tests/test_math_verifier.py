@@ -177,6 +177,11 @@ def test_a_response_that_hedges_is_wrong(response: str, reference: str, right: b
         ("x^2 + 1", "x^2 + 1 + 10^{-60}", False),
         (r"\sqrt[3]{-8}", "-2", True),
         ("1/0", "2/0", False),
+        ("55", r"\sum_{k=1}^{10} k", True),
+        (r"\frac{1}{2}", r"\int_0^1 x dx", True),
+        (r"\frac{1}{2}", r"\sin 30^\circ", True),
+        ("f(x) = x^2 + 1", "y = x^2 + 1", True),
+        ("f(x) = x^2 + 1", "g(x) = x^2 + 1", False),
     ],
 )
 def test_what_counts_and_what_does_not(reference: str, answer: str, right: bool) -> None:

@@ -17,10 +17,12 @@ MAX_CHARACTERS = 20_000
 """Only the end of a longer response is searched for its answer."""
 
 _MARKER = re.compile(
-    r"(?:####|\b(?:final |correct )?answer\**(?: (?:is|are|to [^.\n]{1,80}? is)|:)\**:?|\bfinal answer\**[.:]?)"
+    r"(?:(####)|\b(?:final |correct )?answer\**(?: (?:is|are|to [^.\n]{1,80}? is)|:)\**:?|\bfinal answer\**[.:]?)"
     r"[ \t*]*\n?[ \t]*([^\n]{0,400})",
     re.IGNORECASE,
 )
+_HEADING = re.compile(r"\**(?:\d+[.)]\s+\S|\D*[A-Za-z]\W+[A-Za-z]{2}\D*$)")
+"""`#### 3. Earnings` and `#### Further steps` are headings of Markdown, `#### 42` is an answer."""
 _NEXT_SENTENCE = re.compile(r"[.!]\**(?:\s|$)")
 _JOINER = re.compile(
     r"[\s$,;&.]|\\[()\[\],;: ]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|[A-Za-z](?:_\{?\w\}?)?\s*="
@@ -33,7 +35,8 @@ def extract(response: str, mode: str = "strict") -> str:
     end = response[-MAX_CHARACTERS:]
     if found := boxes(end):
         return _last_boxes(end, found)
-    marked = [answer for answer in map(_sentence, _MARKER.findall(end)) if answer and not answer.endswith(":")]
+    lines = [line for hashes, line in _MARKER.findall(end) if not (hashes and _HEADING.match(line))]
+    marked = [answer for answer in map(_sentence, lines) if answer and not answer.endswith(":")]
     if marked:
         return only_value(marked[-1]) if mode == "lenient" else marked[-1]
     return concluded(end) if mode == "lenient" else ""

@@ -37,6 +37,7 @@ _UPRIGHT = re.compile(r"\s*\\text\{\s*([^{}]*?)\s*\}\s*(?:\^\s*\{?\s*([23])\s*\}
 _TAIL = re.compile(r"((?:\s*\\text\{[^{}]*\}\s*(?:\^\s*(?:[23]|\{\s*[23]\s*\}))?\s*[./]?)+)$")
 _PLAIN_TAIL = re.compile(r"(?<=[\d)}])\s*([A-Za-z][A-Za-z./ -]*?)\s*(?:\^\s*\{?\s*([23])\s*\}?)?$")
 _DEGREE = re.compile(r"\s*\\degree\s*$")
+_TRIGONOMETRY = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _PERCENT = re.compile(r"\s*(?:\\text\{\s*)?\bper\s?cent\s*\}?$", re.IGNORECASE)
 _CURRENCY = re.compile(r"(-?)\s*(?:\\\$|[€£])\s*")
 _NUMBER_HEAD = re.compile(r"[-+\d.,/\s]*\d\.?|.*\\frac\{[-\d]+\}\{[-\d]+\}", re.ASCII)
@@ -51,7 +52,7 @@ def split_unit(text: str) -> tuple[str, str]:
         return body, {"$": "$", "€": "€", "£": "£"}[found[0].strip()[-1]]
     if text.endswith(r"\$"):
         return text[:-2].strip(), "$"
-    if found := _DEGREE.search(text):
+    if (found := _DEGREE.search(text)) and not _TRIGONOMETRY.search(text):
         return text[: found.start()], "degree"
     if (found := _TAIL.search(text)) and found.start() > 0:
         unit = _unit(found[1])

@@ -173,10 +173,18 @@ def _same_relation(reference: Relation, answer: Relation) -> bool:
     if len(expected) == len(given) == 2:
         if _all_same(expected, given):
             return True
+        if _define_functions(expected[0], given[0]):
+            return same(expected[1], given[1])
         if reference.symbol == "=":
             return _proportional(expected, given) or _all_same(expected, given[::-1])
         return False
     return is_name(expected[0]) and same(expected[-1], given[-1]) and _named(answer, lambda _: True)
+
+
+def _define_functions(first: Answer, second: Answer) -> bool:
+    """`y = …` and `f(x) = …` say the same."""
+    sides = [side.latex if isinstance(side, Expression) else "" for side in (first, second)]
+    return "y" in sides and any(re.fullmatch(r"[a-zA-Z]\([a-z]\)", side) for side in sides)
 
 
 def _proportional(expected: Sequence[Answer], given: Sequence[Answer]) -> bool:

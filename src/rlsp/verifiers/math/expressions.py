@@ -141,7 +141,14 @@ def parse(latex: str) -> Any:
     imaginary = {symbol: sympy.I for symbol in parsed.free_symbols if symbol.name == "i"}
     exact = {number: sympy.Rational(str(number)) for number in parsed.atoms(sympy.Float)}
     expression = parsed.xreplace(imaginary | exact).replace(_is_real_root, lambda root: -((-root.base) ** root.exp))
-    return expression if expression.has(sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit) else expression.doit()
+    return expression if expression.has(*_unevaluated()) else expression.doit()
+
+
+def _unevaluated() -> tuple[Any, ...]:
+    """What stands for a value that may take for ever to find symbolically."""
+    import sympy
+
+    return sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit
 
 
 def _is_real_root(power: Any) -> bool:
@@ -221,7 +228,7 @@ def _rational(expression: Any) -> bool:
             for atom in expression.atoms(sympy.Symbol, sympy.Number, sympy.NumberSymbol)
         )
         and all(power.exp.is_Integer for power in expression.atoms(sympy.Pow))
-        and not expression.has(sympy.I, sympy.Function)
+        and not expression.has(sympy.I, sympy.Function, *_unevaluated())
     )
 
 
