@@ -64,16 +64,16 @@ def descendants() -> dict[int, int]:
 
 
 class Watch:
-    """Counts the tasks below this process for as long as it is open."""
+    """Counts the tasks that come below this process for as long as it is open."""
 
     def __init__(self) -> None:
-        self.most = 0
+        self.most, self._before = 0, sum(descendants().values())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample)
 
     def _sample(self) -> None:
         while not self._stop.wait(0.02):
-            self.most = max(self.most, sum(descendants().values()))
+            self.most = max(self.most, sum(descendants().values()) - self._before)
 
     def __enter__(self) -> Watch:
         self._thread.start()
