@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 DISAGREEMENTS_SHOWN = 10
 UNJUDGED_SHOWN = 20
 SLOWEST_SHOWN = 10
-TEXT_SHOWN = 40
-"""Characters of a reference or a problem's name."""
-JUDGEMENT_SHOWN = 70
+NAME_SHOWN = 40
+ANSWER_SHOWN = 60
+"""Characters of a problem's name, and of an answer with its verdict."""
 
 
 def print_agreement(audit: Audit, table: agreement.Table) -> None:
@@ -51,16 +51,17 @@ def print_errors(audit: Audit, first: agreement.Errors, second: agreement.Errors
     """Both graders' error rates, and what they rest on."""
     if labelled:
         bare = sum(item.label is None for item in audit.items)
-        say(f"Error rates by {len(audit.items) - bare} labels (95 %)")
+        say(f"Error rates by {len(audit.items) - bare} labels")
         if bare:
             say(f"The other {bare} are agreements, taken as right: errors that both make don't count.")
+        grid = _table("", "rate", "95 %", "errors", "among", "")
     else:
-        say("Error rates without labels: at most, if the other grader is right in every case")
-        say("(upper end of the 95 % interval). Errors that both make don't count.")
-    grid = _table("", "A", "B")
-    rate = _measured if labelled else _bound
-    grid.add_row("false positives", rate(first.false_positives, "wrong"), rate(second.false_positives, "wrong"))
-    grid.add_row("false negatives", rate(first.false_negatives, "right"), rate(second.false_negatives, "right"))
+        say("Error rates without labels: at most, if the other grader is right in every case.")
+        say("Errors that both make don't count.")
+        grid = _table("", "at most", "upper end of 95 %", "errors", "among", "")
+    for letter, each in (("A", first), ("B", second)):
+        grid.add_row(f"{letter} false positives", *_rate(each.false_positives, labelled), "wrong")
+        grid.add_row(f"{letter} false negatives", *_rate(each.false_negatives, labelled), "right")
     console.print(grid)
 
 
@@ -73,9 +74,10 @@ def print_disagreements(audit: Audit, stored: Path | None) -> None:
     say(f"{len(different)} disagreements:")
     for item in different[:DISAGREEMENTS_SHOWN]:
         label = {None: "", True: ", labelled right", False: ", labelled wrong"}[item.label]
-        say(f"  {_name(item)}, reference {_short(item.problem.answer)}{label}")
+        say(f"  {_name(item)}{label}")
+        say(f"    reference: {_short(item.problem.answer, ANSWER_SHOWN)}")
         for letter, verdict in (("A", item.first.verdict), ("B", item.second.verdict)):
-            say(f"    {letter} {_short(_judgement(verdict), JUDGEMENT_SHOWN)}")
+            say(f"    {letter} {_short(_judgement(verdict), ANSWER_SHOWN)}")
     if (hidden := len(different) - DISAGREEMENTS_SHOWN) > 0:
         say(f"  … and {hidden} more")
     say(f"all of them: {stored}" if stored is not None else "--out FILE keeps them all, to be labelled")
@@ -114,20 +116,13 @@ def print_slowest(audit: Audit) -> None:
     console.print(grid)
 
 
-def _measured(rate: agreement.Rate, among: str) -> str:
-    """`1.2 % (0.4–3.4), 3 of 259`."""
+def _rate(rate: agreement.Rate, exact: bool) -> tuple[str, str, str, str]:
+    """The share, its interval or that one's upper end, the errors, and among how many responses."""
+    counts = str(rate.count), str(rate.among)
     if rate.interval is None:
-        return f"none is {among}"
-    low, high = rate.interval
-    share = rate.count / rate.among
-    return f"{100 * share:.1f} % ({100 * low:.1f}–{100 * high:.1f}), {rate.count} of {rate.among}"
-
-
-def _bound(rate: agreement.Rate, among: str) -> str:
-    """`≤ 1.2 % (3.4), 3 of 259`."""
-    if rate.interval is None:
-        return f"none is {among}"
-    return f"≤ {100 * rate.count / rate.among:.1f} % ({100 * rate.interval[1]:.1f}), {rate.count} of {rate.among}"
+        return "–", "–", *counts
+    low, high = (f"{100 * end:.1f}" for end in rate.interval)
+    return f"{100 * rate.count / rate.among:.1f} %", f"{low}–{high}" if exact else f"{high} %", *counts
 
 
 def _judgement(verdict: Verdict) -> str:
@@ -147,10 +142,10 @@ def _seconds(timed: Timed) -> str:
 
 
 def _name(item: Item) -> str:
-    return f"{_short(item.problem.id)} sample {item.sample}"
+    return f"{_short(item.problem.id, NAME_SHOWN)} sample {item.sample}"
 
 
-def _short(text: str, most: int = TEXT_SHOWN) -> str:
+def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

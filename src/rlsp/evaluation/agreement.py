@@ -78,7 +78,8 @@ def measured(items: Sequence[Item]) -> tuple[Errors, Errors]:
 
 
 def bounds(items: Sequence[Item]) -> tuple[Errors, Errors]:
-    """Each grader's errors if the other one is right in every case: if no response fools both, it can't err more."""
+    """Each grader's errors if the other one is right in every case: where no response misleads both,
+    none errs more often."""
     return errors(items, first_accepts, second_accepts), errors(items, second_accepts, first_accepts)
 
 

@@ -1,8 +1,4 @@
-"""Two graders over the same responses, item by item, and what a person says of them.
-
-audit = run(Path("responses.jsonl"), against="math-verify")
-rates = agreement.bounds(audit.items)
-"""
+"""Two graders over the same responses, item by item, with what a person says of them; `agreement` counts."""
 
 from __future__ import annotations
 
