@@ -8,7 +8,21 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from rlsp.cli import compare, demos, evaluate, pretrain, quickstart, report, run, sample, score, sft, tasks, train
+from rlsp.cli import (
+    compare,
+    demos,
+    evaluate,
+    pretrain,
+    quickstart,
+    report,
+    run,
+    sample,
+    score,
+    sft,
+    tasks,
+    train,
+    verify,
+)
 from rlsp.errors import InputError
 
 app = typer.Typer(
@@ -32,6 +46,7 @@ for name, verb in (
 ):
     app.command(name)(verb)
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(verify.app, name="verify")
 
 
 def main() -> None:

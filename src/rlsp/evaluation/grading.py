@@ -65,19 +65,30 @@ def read(
     Raises:
         InputError: a file of no known schema, without verdicts, or with two for one response.
     """
-    keys = _first_keys(path)
-    kind: type[Graded] | type[Score] | None = next((each for each in (Graded, Score) if _KEYS[each] <= keys), None)
-    if kind is None:
+    if _stored(path) is None:
         answers = foreign.read(path, problems, verifier)
         return as_published(answers, path) if published else grade(answers, settings or Settings())
     if problems or verifier:
         raise InputError(f"{path} holds verdicts already: leave out --problems and --verifier, or grade the responses")
+    graded = read_verdicts(path)
+    return under_publisher(graded, path) if published else graded
+
+
+def read_verdicts(path: Path) -> list[Graded]:
+    """Stored verdicts: of `rlsp score`, or the scores of a run.
+
+    Raises:
+        InputError: a file of something else, or with two verdicts on one response.
+    """
+    kind = _stored(path)
+    if kind is None:
+        raise InputError(f"{path} holds no verdicts: make them by rlsp score {path} --out VERDICTS")
     graded = []
     for number, values in read_lines(path):
         record = from_json(kind, values, f"{path}:{number}")
         graded.append(_of_score(record) if isinstance(record, Score) else record)
     check_unique(graded, path)
-    return under_publisher(graded, path) if published else graded
+    return graded
 
 
 def as_published(answers: Answers, path: Path) -> list[Graded]:
@@ -167,7 +178,8 @@ def _of_score(score: Score) -> Graded:
     )
 
 
-def _first_keys(path: Path) -> frozenset[str]:
-    """The keys of the first object; none when there is no object."""
+def _stored(path: Path) -> type[Graded] | type[Score] | None:
+    """Which kind of stored verdicts the first object is; None for anything else."""
     _, first = next(read_lines(path), (0, None))
-    return frozenset(first) if isinstance(first, dict) else frozenset()
+    keys = frozenset(first) if isinstance(first, dict) else frozenset()
+    return next((each for each in (Graded, Score) if _KEYS[each] <= keys), None)

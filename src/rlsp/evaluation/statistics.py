@@ -41,6 +41,25 @@ def clustered(shares: Sequence[float], samples: int) -> Interval:
     return _wilson(mean(shares), min(len(shares) / design, samples))
 
 
+def pooled(successes: Sequence[int], trials: Sequence[int]) -> Interval:
+    """Interval of Σ successes / Σ trials, one count of each for each problem: Wilson's with M / D trials, M = Σ trials.
+
+    D = Σ(sᵢ − p mᵢ)² / (M p(1−p)), at least 1, is the design effect of a ratio (Kish 1965), with two single trials that
+    fail and two that succeed added as in `clustered`. For one trial a problem D = 1 and this is Wilson's own.
+
+    Raises:
+        ValueError: no trials.
+    """
+    count = sum(trials)
+    if not count:
+        raise ValueError("no trials, no interval")
+    share = (sum(successes) + 2) / (count + 4)
+    squares = 2 * (1 - share) ** 2 + 2 * share**2
+    squares += sum((won - share * tried) ** 2 for won, tried in zip(successes, trials, strict=True))
+    design = max(1.0, squares / ((count + 4) * share * (1 - share)))
+    return _wilson(sum(successes) / count, count / design)
+
+
 def _wilson(share: float, trials: float) -> Interval:
     squared = Z * Z
     centre = (share + squared / (2 * trials)) / (1 + squared / trials)

@@ -19,7 +19,7 @@ from typing import Any
 from rlsp.errors import InputError
 from rlsp.types import Problem, Reason, Verdict, from_json, to_json
 from rlsp.verifiers.extraction import extract
-from rlsp.verifiers.outcomes import unjudged
+from rlsp.verifiers.outcomes import Timed, unjudged
 from rlsp.verifiers.pool import JSON, Pool
 from rlsp.verifiers.pool.worker import describe
 from rlsp.verifiers.settings import Settings
@@ -38,6 +38,11 @@ def verify_all(path: str, problems: Sequence[Problem], responses: Sequence[str],
     Raises:
         InputError: there is no such function, it raised an error, or returned something else.
     """
+    return [each.verdict for each in verify_timed(path, problems, responses, settings)]
+
+
+def verify_timed(path: str, problems: Sequence[Problem], responses: Sequence[str], settings: Settings) -> list[Timed]:
+    """The verdicts, with how long each took. Raises what `verify_all` raises."""
     module, _, function = path.partition(":")
     _check(module, function, path)
     batch: list[dict[str, JSON]] = [
@@ -45,14 +50,15 @@ def verify_all(path: str, problems: Sequence[Problem], responses: Sequence[str],
         for problem, response in zip(problems, responses, strict=True)
     ]
     outcomes = _workers(module).map("rlsp.verifiers.custom:judge", batch, settings.deadline_seconds)
-    verdicts = []
+    timed = []
     for problem, response, outcome in zip(problems, responses, outcomes, strict=True):
         answer = extract(response, settings.extraction)
         if outcome.status == "done":
-            verdicts.append(_verdict(path, problem, answer, outcome.value))
+            verdict = _verdict(path, problem, answer, outcome.value)
         else:
-            verdicts.append(unjudged(outcome, answer, problem.answer))
-    return verdicts
+            verdict = unjudged(outcome, answer, problem.answer)
+        timed.append(Timed(verdict, outcome.seconds))
+    return timed
 
 
 def judge(path: str, problem: dict[str, Any], response: str) -> dict[str, Any]:

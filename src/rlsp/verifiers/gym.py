@@ -100,7 +100,7 @@ def _data_set(name: str, settings: str) -> Any:
 
 
 def _is_reference(answer: str, entry: Mapping[str, Any]) -> bool:
-    """The scorer of `game_of_life_halting` takes any text for True."""
+    """The scorer of `game_of_life_halting` takes any text that is not empty, whatever the answer."""
     return answer.casefold() == str(entry["answer"]).casefold()
 
 

@@ -1,6 +1,9 @@
-"""Verdicts on what could not be judged: the worker, not the answer, came to an end."""
+"""Verdicts that come out of workers: how long each took, and what could not be judged because its worker, not the
+answer, came to an end."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from rlsp.types import Reason, Verdict
 from rlsp.verifiers.pool import Outcome
@@ -11,6 +14,14 @@ _REASONS = {
     "out of memory": Reason.OUT_OF_MEMORY,
     "error": Reason.UNPARSABLE,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A verdict and the wall time that its worker took, in seconds; None where no worker was asked."""
+
+    verdict: Verdict
+    seconds: float | None
 
 
 def unjudged(outcome: Outcome, answer: str, reference: str) -> Verdict:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from rlsp.types import Problem, Reason, Verdict
 from rlsp.verifiers import pool
 from rlsp.verifiers.extraction import MAX_CHARACTERS
-from rlsp.verifiers.outcomes import unjudged
+from rlsp.verifiers.outcomes import Timed, unjudged
+from rlsp.verifiers.pool import Outcome
 from rlsp.verifiers.settings import STRICT, Settings
 
 
@@ -23,6 +24,11 @@ def unreadable(references: Sequence[str], settings: Settings = STRICT) -> list[s
 
 def verify_all(problems: Sequence[Problem], responses: Sequence[str], settings: Settings) -> list[Verdict]:
     """The verdicts; `answer` and `reference` are the two normalised forms, `reason` and `detail` say why."""
+    return [each.verdict for each in verify_timed(problems, responses, settings)]
+
+
+def verify_timed(problems: Sequence[Problem], responses: Sequence[str], settings: Settings) -> list[Timed]:
+    """The verdicts, with how long each took."""
     batch = [
         {
             "response": response[-MAX_CHARACTERS:],
@@ -33,12 +39,14 @@ def verify_all(problems: Sequence[Problem], responses: Sequence[str], settings: 
         for problem, response in zip(problems, responses, strict=True)
     ]
     outcomes = pool.shared().map("rlsp.verifiers.math.grade:grade", batch, settings.deadline_seconds)
-    verdicts = []
-    for problem, outcome in zip(problems, outcomes, strict=True):
-        if outcome.status == "done":
-            reason = Reason(outcome.value["reason"])
-            forms = {name: outcome.value[name] for name in ("answer", "reference", "detail")}
-            verdicts.append(Verdict(correct=reason is Reason.MATCH, reason=reason, **forms))
-        else:
-            verdicts.append(unjudged(outcome, "", problem.answer))
-    return verdicts
+    return [
+        Timed(_verdict(problem, outcome), outcome.seconds) for problem, outcome in zip(problems, outcomes, strict=True)
+    ]
+
+
+def _verdict(problem: Problem, outcome: Outcome) -> Verdict:
+    if outcome.status != "done":
+        return unjudged(outcome, "", problem.answer)
+    reason = Reason(outcome.value["reason"])
+    forms = {name: outcome.value[name] for name in ("answer", "reference", "detail")}
+    return Verdict(correct=reason is Reason.MATCH, reason=reason, **forms)

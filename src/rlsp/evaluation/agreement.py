@@ -1,0 +1,115 @@
+"""How far two graders agree, and how often each is wrong: counts, shares and their 95 % intervals.
+
+With labels the error rates are measured. Without labels they are only bounded; nothing is guessed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rlsp.evaluation.audit import Item
+from rlsp.evaluation.statistics import Interval, pooled
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How many responses each grader took for right. `kappa` is Cohen's, None where chance alone explains everything:
+    both graders gave every response the same verdict."""
+
+    both_right: int
+    first_only: int
+    second_only: int
+    both_wrong: int
+    kappa: float | None
+    kappa_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` among `among` responses; no interval where there are none."""
+
+    count: int
+    among: int
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """A grader's false positives among wrong responses, and false negatives among right ones."""
+
+    false_positives: Rate
+    false_negatives: Rate
+
+
+def table(items: Sequence[Item]) -> Table:
+    """The 2 × 2 table and Cohen's κ = 1 − d / e (Cohen 1960), d the share of disagreements and e that by chance,
+    p₁(1−p₂) + p₂(1−p₁) with p the share that a grader accepts. Its interval is that of d with e held: 1 − [d] / e.
+
+    Raises:
+        ValueError: no items.
+    """
+    if not items:
+        raise ValueError("nothing was judged")
+    counts = {
+        pair: sum((first_accepts(item), second_accepts(item)) == pair for item in items)
+        for pair in ((True, True), (True, False), (False, True), (False, False))
+    }
+    both, first_only, second_only, neither = counts.values()
+    first, second = (both + first_only) / len(items), (both + second_only) / len(items)
+    chance = first * (1 - second) + second * (1 - first)
+    kappa, interval = None, None
+    if chance:
+        low, high = _interval(items, lambda item: item.disagreement)
+        kappa = 1 - (first_only + second_only) / len(items) / chance
+        interval = max(-1.0, 1 - high / chance), 1 - low / chance
+    return Table(both, first_only, second_only, neither, kappa, interval)
+
+
+def measured(items: Sequence[Item]) -> tuple[Errors, Errors]:
+    """Both graders' errors against the labels; where both graders agree and there is no label, against their verdict.
+
+    Raises:
+        ValueError: a disagreement without a label.
+    """
+    if any(item.disagreement and item.label is None for item in items):
+        raise ValueError("a disagreement without a label")
+    return errors(items, first_accepts, _is_right), errors(items, second_accepts, _is_right)
+
+
+def bounds(items: Sequence[Item]) -> tuple[Errors, Errors]:
+    """Each grader's errors if the other one is right in every case: where no response misleads both,
+    none errs more often."""
+    return errors(items, first_accepts, second_accepts), errors(items, second_accepts, first_accepts)
+
+
+def errors(items: Sequence[Item], accepts: Callable[[Item], bool], is_right: Callable[[Item], bool]) -> Errors:
+    """Errors of the grader that `accepts`: P(accepted | wrong), and P(rejected | right)."""
+    return Errors(
+        _rate([item for item in items if not is_right(item)], accepts),
+        _rate([item for item in items if is_right(item)], lambda item: not accepts(item)),
+    )
+
+
+def first_accepts(item: Item) -> bool:
+    return item.first.verdict.correct
+
+
+def second_accepts(item: Item) -> bool:
+    return item.second.verdict.correct
+
+
+def _is_right(item: Item) -> bool:
+    return first_accepts(item) if item.label is None else item.label
+
+
+def _rate(items: Sequence[Item], wrongly: Callable[[Item], bool]) -> Rate:
+    return Rate(sum(map(wrongly, items)), len(items), _interval(items, wrongly) if items else None)
+
+
+def _interval(items: Sequence[Item], counted: Callable[[Item], bool]) -> Interval:
+    """Samples of one problem are no independent trials."""
+    problems: dict[str, list[bool]] = {}
+    for item in items:
+        problems.setdefault(item.problem.id, []).append(counted(item))
+    return pooled([sum(group) for group in problems.values()], [len(group) for group in problems.values()])
