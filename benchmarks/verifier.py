@@ -32,7 +32,7 @@ def main(files: list[Path], rounds: int) -> None:
                 for name, function in GRADERS.items():
                     arguments = {"response": text, "reference": problem.answer}
                     if name == "rlsp":
-                        arguments |= {"mode": "strict", "question": problem.question}
+                        arguments |= {"mode": "lenient", "question": problem.question}
                     outcome = pool.submit(function, arguments, Settings().deadline_seconds).result()
                     seconds[name][index].append(outcome.seconds)
     print(f"{len(items)} responses, {rounds} rounds, one worker; milliseconds a response")
