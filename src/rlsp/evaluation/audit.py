@@ -13,7 +13,7 @@ from rlsp.rollouts.foreign import Answers
 from rlsp.types import Problem, Reason, Verdict
 from rlsp.verifiers import verify_timed
 from rlsp.verifiers.outcomes import Timed
-from rlsp.verifiers.settings import Settings
+from rlsp.verifiers.settings import STRICT, Settings
 
 PUBLISHED = "published"
 TAIL_CHARACTERS = 300
@@ -69,7 +69,7 @@ def run(
     problems: Path | None = None,
     verifier: str | None = None,
     against: str = "math-verify",
-    settings: Settings | None = None,
+    settings: Settings = STRICT,
     labels: Path | None = None,
 ) -> Audit:
     """Judge every response of a file twice.
@@ -84,7 +84,6 @@ def run(
     """
     answers = foreign.read(path, problems, verifier)
     known = {} if labels is None else labelling.read(labels, answers.responses)
-    settings = settings or Settings()
     by_id = {problem.id: problem for problem in answers.problems}
     asked = [by_id[response.problem_id] for response in answers.responses]
     tasks = sorted({problem.task for problem in asked})

@@ -14,7 +14,7 @@ from rlsp.rollouts.foreign import Answers
 from rlsp.runs import read_lines
 from rlsp.types import Finish, Problem, Reason, Score, Verdict, from_json
 from rlsp.verifiers import verify_all
-from rlsp.verifiers.settings import Settings
+from rlsp.verifiers.settings import STRICT, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def read(
     path: Path,
     problems: Path | None = None,
     verifier: str | None = None,
-    settings: Settings | None = None,
+    settings: Settings = STRICT,
     published: bool = False,
 ) -> list[Graded]:
     """The verdicts of a file: stored ones (of `rlsp score`, or the scores of a run), else responses, which are graded.
@@ -67,7 +67,7 @@ def read(
     """
     if _stored(path) is None:
         answers = foreign.read(path, problems, verifier)
-        return as_published(answers, path) if published else grade(answers, settings or Settings())
+        return as_published(answers, path) if published else grade(answers, settings)
     if problems or verifier:
         raise InputError(f"{path} holds verdicts already: leave out --problems and --verifier, or grade the responses")
     graded = read_verdicts(path)

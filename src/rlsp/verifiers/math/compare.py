@@ -27,7 +27,6 @@ from rlsp.verifiers.math.shapes import (
 )
 
 _ARTICLES = re.compile(r"^(?:the|a|an)\s+")
-_PERCENT_WORDS = frozenset({"percent"})
 
 
 def same(reference: Answer, answer: Answer) -> bool:

@@ -153,15 +153,14 @@ def _unevaluated() -> tuple[Any, ...]:
 
 def _is_real_root(power: Any) -> bool:
     """∛(−8), which the algebra system would take for a complex number."""
-    return bool(
-        power.is_Pow and power.base.is_negative and power.exp.is_Rational and power.exp.q % 2 and power.exp.p == 1
-    ) and (power.exp.q > 1)
+    negative = power.is_Pow and power.base.is_negative and power.exp.is_Rational
+    return bool(negative and power.exp.p == 1 and power.exp.q > 1 and power.exp.q % 2)
 
 
 def prepare(latex: str) -> str:
     """Cleaned LaTeX as the parser wants it."""
     text = _OPERATOR_NAME.sub(r"\\\1 ", latex)
-    text = re.sub(r"(?<![\\A-Za-z])asin|(?<![\\A-Za-z])acos|(?<![\\A-Za-z])atan", lambda f: "arc" + f[0][1:], text)
+    text = re.sub(r"(?<![\\A-Za-z])a(?=(?:sin|cos|tan)(?![A-Za-z]))", "arc", text)
     text = _BARE_FUNCTION.sub(
         lambda found: "\\" + {"infinity": "infty", "inf": "infty"}.get(found[1], found[1]) + " ", text
     )
