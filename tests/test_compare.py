@@ -62,7 +62,7 @@ def responses(tmp_path: Path) -> Path:
 
 
 def test_figures_by_hand(responses: Path) -> None:
-    benchmark = summarise(grading.read(responses, settings=None))
+    benchmark = summarise(grading.read(responses))
     overall = benchmark.overall
     assert (benchmark.samples, overall.problems, overall.responses, benchmark.length_unit) == (2, 3, 6, "tokens")
     assert overall.accuracy.value == pytest.approx(1 / 3)
