@@ -1,6 +1,6 @@
 """Seconds a graded answer takes: rlsp's math verifier beside plain math-verify, in one run.
 
-    python benchmarks/verifier.py ../shared/data/math500_rollouts/*.jsonl
+    python benchmarks/verifier.py RESPONSES.jsonl …
 
 Both grade the same whole responses in one warm worker of the same pool, taking turns; the clock is the worker's own.
 Each response is timed `--rounds` times for each grader and counts with the median of its rounds.

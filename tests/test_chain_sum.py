@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from rlsp.errors import InputError
 from rlsp.tasks import chain_sum
 from rlsp.tasks.chain_sum import LEVELS, MAX_VALUE, Terms, backward, forward, problem, read_question, replay
 from rlsp.tasks.splits import Split
@@ -50,7 +51,7 @@ def test_backward_from_a_wrong_total_misses_the_first_term_by_as_much() -> None:
 
 @pytest.mark.parametrize("question", ["", "Compute 5.", "Compute 3 * 4.", "Compute 3 + 4", "Compute 3+4.", "Use 3."])
 def test_other_questions_are_refused(question: str) -> None:
-    with pytest.raises(ValueError, match="not a chain-sum question"):
+    with pytest.raises(InputError, match="not a chain-sum question"):
         read_question(question)
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
+from rlsp.errors import InputError
 from rlsp.tasks.splits import Split, draw
 from rlsp.tasks.traces import Attempt, Line, Replay, Step, commit, compute, parse_lines, step_key, write_line
 from rlsp.types import Problem, Reason
@@ -60,10 +61,12 @@ def write_chain(terms: Terms) -> str:
 
 
 def read_question(question: str) -> Terms:
-    """The terms. Raises ValueError on another kind of question."""
+    """The terms. Raises InputError on another kind of question."""
     match = _QUESTION.fullmatch(question)
     if match is None:
-        raise ValueError(f"not a chain-sum question: {question!r}")
+        raise InputError(
+            f"not a chain-sum question: {question!r:.80}; its verifier judges the problems that rlsp makes"
+        )
     words = ["+", *match[1].split(" ")]
     return tuple((operator, int(number)) for operator, number in zip(words[::2], words[1::2], strict=True))
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from random import Random
 
+from rlsp.errors import InputError
 from rlsp.tasks.expressions import ExpressionError, canonical, evaluate, numbers_in, parse
 from rlsp.tasks.splits import Split, draw
 from rlsp.tasks.traces import (
@@ -60,10 +61,12 @@ def problem(numbers: Sequence[int], target: int, level: int = 0) -> Problem:
 
 
 def read_question(question: str) -> tuple[tuple[int, ...], int]:
-    """The numbers and the target. Raises ValueError on another kind of question."""
+    """The numbers and the target. Raises InputError on another kind of question."""
     match = _QUESTION.fullmatch(question)
     if match is None:
-        raise ValueError(f"not a countdown question: {question!r}")
+        raise InputError(
+            f"not a countdown question: {question!r:.80}; its verifier judges the problems that rlsp makes"
+        )
     return tuple(int(number) for number in match[1].split(", ")), int(match[2])
 
 
