@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from rlsp.verifiers.extraction import extract
@@ -71,3 +73,64 @@ def test_lenient_extraction_reads_the_conclusion(response: str, extracted: str) 
 @pytest.mark.parametrize("response", ["So, the distance is \\(3\\) units.", "Therefore, the value is **5**."])
 def test_strict_extraction_takes_no_conclusion(response: str) -> None:
     assert extract(response, "strict") == ""
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "So x is not $5$.",
+        "So it is not equal to 5.",
+        "Thus x ≠ 5.",
+        "Therefore 5 is wrong.",
+        "So it is less than $5$.",
+        "Thus n is greater than 5.",
+        "Therefore, the sum is at most 5.",
+        "Therefore, there are more than 5 ways.",
+        "So the value never equals 5.",
+        "So the total is about 5.",
+        "Not **5**.",
+    ],
+)
+def test_what_is_denied_or_only_bounded_is_not_concluded(response: str) -> None:
+    assert extract(response, "lenient") in ("", "x ≠ 5")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "The wrong answer is 5.",
+        "A common incorrect answer is 5.",
+        "I don't think the answer is 5.",
+        "If the answer is 5",
+    ],
+)
+def test_a_mark_that_is_denied_marks_nothing(response: str) -> None:
+    assert extract(response) == ""
+
+
+@pytest.mark.parametrize("mode", ["strict", "lenient"])
+@pytest.mark.parametrize(
+    "response",
+    [
+        "So " + "is-" * 480 + "_",
+        "So " + "is " * 480 + "_",
+        "So is " + "the value " * 140,
+        "so " * 5000,
+        "⟦1⟧" * 300,
+        "So " + "not " * 400 + "5",
+        "So " + "1 " * 700,
+        "$" * 20_000,
+        "**" * 10_000,
+        "\\(" * 10_000,
+        "\\boxed{" * 100_000,
+        "answer is " * 2000,
+        "x=\\boxed{1}," * 1500,
+        "#### " * 4000,
+        "\n" * 20_000,
+    ],
+)
+def test_hostile_text_is_read_at_once(response: str, mode: str) -> None:
+    """The extractor runs outside the workers for some verifiers: nothing may make it slow."""
+    began = time.perf_counter()
+    extract(response, mode)
+    assert time.perf_counter() - began < 1

@@ -219,3 +219,67 @@ def test_late_judgements_are_named() -> None:
     verdict = verify(free(r"\cos(x)"), slow, Settings(deadline_seconds=0.2))
     assert (verdict.reason, verdict.detail) == (Reason.TIMEOUT, "no result within 0.2 s")
     assert verify(free("5"), r"\boxed{5}").correct
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("5", "x + 1 = 5"),
+        ("10", "2x = 10"),
+        ("9", "x^2 = 9"),
+        ("5", r"\sqrt{x} = 5"),
+        ("64", r"\log_2 x = 64"),
+        ("12", r"\frac{24}{x} = 12"),
+        ("x+1", "y^2 = x+1"),
+        ("2x+3", "2y = 2x+3"),
+        ("(1,2)", "(y,x)=(1,2)"),
+        ("3", r"3\text{ tenths}"),
+        ("3", "3 fifths"),
+        ("3", "3 hundredths"),
+        ("5", r"5\text{ hundreds}"),
+        ("5", "5 thousands"),
+        ("5", r"5\text{ dozens}"),
+        ("5", "5 pairs"),
+        ("5", "5 tens"),
+        ("5", "5 gross"),
+        ("5", r"5\text{ below}"),
+        ("5", r"\text{5 below zero}"),
+        ("5", r"5\text{ wrong}"),
+        ("5", r"5\text{ inverse}"),
+        ("5", r"5\text{ twice}"),
+        ("5", "5 squared"),
+        ("5", "5 cubed"),
+        ("|x+10|", "x+10"),
+        ("|x-7|", "7-x"),
+        ("|x-7|=3", "7-x=3"),
+        ("y=|x+10|", "y=x+10"),
+        (r"\max(x,-10)", "x"),
+        (r"\lfloor n/10 \rfloor", r"\lfloor n/100 \rfloor"),
+        (r"\lfloor n/5\rfloor", r"\lfloor n/4\rfloor"),
+        (r"\gcd(n,12)", "1"),
+        (r"\gcd(n,12)", r"\gcd(n,6)"),
+        ("2", r"x \approx 2"),
+        ("3", r"\pi \approx 3"),
+        ("f'", "f"),
+        ("y'", "y"),
+        ("x", "x'"),
+        ("5", "5'"),
+        ("10", "10''"),
+        ("(0,1)", r"\text{no } x \in (0,1)"),
+        (r"\text{(C)}", "(C) is wrong"),
+    ],
+)
+def test_what_only_looks_like_the_reference_is_wrong(reference: str, answer: str) -> None:
+    """An equation to be solved, a number word, a power in words, another function on other stretches, a denial."""
+    assert not verify(free(reference), f"\\boxed{{{answer}}}").correct
+
+
+@pytest.mark.parametrize(
+    "answer", ["m + n = 5", "f(x) = 5", "t(g(16)) = 5", r"\text{Total} = 5", "2 + 3 = 5", r"\angle ABC = 5"]
+)
+def test_a_name_before_the_value_does_not_count(answer: str) -> None:
+    assert verify(free("5"), f"\\boxed{{{answer}}}").correct
+
+
+def test_an_unreadable_part_is_no_crash() -> None:
+    assert verify(free(r"(0,1) \cup (1,2)"), r"\boxed{(0,\foo) \cup (1,2)}").reason is Reason.MISMATCH

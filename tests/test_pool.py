@@ -16,7 +16,7 @@ import pytest
 
 import rlsp
 from rlsp.errors import InputError
-from rlsp.verifiers.pool import JSON, Outcome, Pool, shared
+from rlsp.verifiers.pool import JSON, Outcome, Pool
 from rlsp.verifiers.pool.worker import ITEMS_PER_WORKER
 
 FUNCTIONS = "tests.pool_functions"
@@ -418,7 +418,3 @@ def test_an_item_costs_little_beside_its_function(pool: Pool) -> None:
         return (time.perf_counter() - start) / 200 * pool.workers * 1000
 
     assert min(milliseconds() for _ in range(10)) < 1, "0.15 on an idle machine"
-
-
-def test_the_shared_pool_is_one() -> None:
-    assert shared() is shared()

@@ -25,6 +25,7 @@ _LABELLED = re.compile(
     r"(?:[.:),\]]+ | [–—-] | (?=(?:because|since|as)\b))(.*)",
     re.IGNORECASE,
 )
+_DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|never)\b|n't\b", re.IGNORECASE)
 _ANOTHER = re.compile(
     r"(?:\b(?:and|or|not|maybe|option|choice|answer)\s+|[(\[/,&+;]\s*)([A-Z])\b"
     r"|[(\[]([a-z])[)\]]"
@@ -72,6 +73,8 @@ def letters(answer: str, options: Sequence[str] = ()) -> list[str]:
     if letter in stated:
         return [letter]
     others = {found.upper() for match in _ANOTHER.findall(rest) for found in match if found}
+    if not others and _DENIAL.search(rest):
+        return []
     return sorted({letter} | stated | others)
 
 

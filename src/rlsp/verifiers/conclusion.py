@@ -26,11 +26,18 @@ _VALUE = re.compile(
 """Everything that can be a value, in prose."""
 _PLACE = r"⟦(\d+)⟧"
 _FILLER = (
-    r"(?:[\s,:]|\b(?:equal to|equivalent to|exactly|only|just|approximately|about|a total of|simply|given by|indeed|"
-    r"therefore|also|then|in fact|the (?:number|value|interval|point))\b)*"
+    r"(?:[\s,:]|\b(?:equal to|equivalent to|exactly|only|just|approximately|a total of|simply|given by|indeed|"
+    r"therefore|also|then|in fact|the (?:number|value|interval|point))\b)*+"
 )
 _STATED = re.compile(rf"(?:\b(?:is|are|be|equals?|was|were|becomes)\b|=|:){_FILLER}{_PLACE}")
-_SPOKEN = re.compile(rf"\b(?:is|are|be)\b{_FILLER}((?:[A-Za-z-]+ ?){{1,3}})[.!]?\s*$")
+_SPOKEN = re.compile(rf"(?<![\w-])(?:is|are|be)(?![\w-]){_FILLER}((?:[A-Za-z-]++ ?){{1,3}}+)[.!]?\s*$")
+_DENIED = re.compile(
+    rf"(?:\bnot|n't|\bnever|[≠<>≤≥]|\b(?:less|greater|more|fewer|larger|smaller|higher|lower) than|\bat (?:least|most)|"
+    rf"\b(?:about|around|roughly|nearly|almost|over|under|above|below|between|within)){_FILLER}(?:equals? )?{_PLACE}"
+    rf"|{_PLACE}\s*(?:(?:is|was|are|were)\s+)?(?:not\b|wrong|incorrect|false|impossible|too (?:small|large|big))",
+    re.IGNORECASE,
+)
+"""A value that is turned down, or only bounded: it is not what is concluded."""
 _CUE = re.compile(
     r"\b(?:therefore|thus|so|hence|finally|in conclusion|in summary|consequently|this means|we conclude)\b",
     re.IGNORECASE,
@@ -53,17 +60,18 @@ def concluded(response: str) -> str:
     if _HEDGE.search(closing):
         return ""
     values = list(_VALUE.finditer(closing))
-    bold = [found["bold"] for found in values if found["bold"] and not found["bold"].rstrip().endswith(":")]
-    if bold:
-        return only_value(bold[-1])
     texts = [next(filter(None, found.groups())).strip() for found in values]
     places = iter(range(len(values)))
     skeleton = _VALUE.sub(lambda _: f"⟦{next(places)}⟧", closing)
-    if stated := _WAYS.findall(skeleton) or _STATED.findall(skeleton):
-        return texts[int(stated[-1])]
+    denied = {place for found in _DENIED.findall(skeleton) for place in found}
+    bold = [
+        str(index) for index, found in enumerate(values) if found["bold"] and not found["bold"].rstrip().endswith(":")
+    ]
     left = re.findall(_PLACE, _CONDITION.sub("", skeleton))
-    if cues and len(left) == 1:
-        return texts[int(left[0])]
+    chosen = bold or _WAYS.findall(skeleton) or _STATED.findall(skeleton) or (left if cues and len(left) == 1 else [])
+    if chosen:
+        text = texts[int(chosen[-1])]
+        return "" if chosen[-1] in denied else only_value(text) if bold else text
     spoken = _SPOKEN.search(skeleton) if cues and not left else None
     return spoken[1].strip() if spoken else ""
 

@@ -25,6 +25,7 @@ from rlsp.verifiers.pool.worker import describe
 from rlsp.verifiers.settings import Settings
 
 GROUP = "rlsp.verifiers"
+FIX = "write package.module:function, and see that the package is installed or on PYTHONPATH"
 
 
 def installed() -> dict[str, str]:
@@ -64,7 +65,11 @@ def verify_timed(path: str, problems: Sequence[Problem], responses: Sequence[str
 def judge(path: str, problem: dict[str, Any], response: str) -> dict[str, Any]:
     """What the function says, or what it raised; runs in a worker."""
     try:
-        returned = _function(path)(from_json(Problem, problem), response)
+        function = _function(path)
+    except (ImportError, AttributeError) as error:
+        return {"missing": describe(error)}
+    try:
+        returned = function(from_json(Problem, problem), response)
         if isinstance(returned, Verdict):
             return {"verdict": to_json(from_json(Verdict, to_json(returned)))}
     except MemoryError:
@@ -76,6 +81,8 @@ def judge(path: str, problem: dict[str, Any], response: str) -> dict[str, Any]:
 
 
 def _verdict(path: str, problem: Problem, answer: str, said: Mapping[str, Any]) -> Verdict:
+    if "missing" in said:
+        raise InputError(f"verifier {path!r}: {said['missing']}; {FIX}")
     if "raised" in said:
         raise InputError(
             f"verifier {path} failed on problem {problem.id}: {said['raised']}; let it return a verdict on any response"
@@ -92,16 +99,15 @@ def _verdict(path: str, problem: Problem, answer: str, said: Mapping[str, Any]) 
 
 
 def _check(module: str, function: str, path: str) -> None:
-    """Finds the module without running it in this process."""
-    fix = "write package.module:function, and see that the package is installed or on PYTHONPATH"
+    """Finds the module's package without running any of it in this process."""
     if not module or not function:
-        raise InputError(f"verifier {path!r} names no function: {fix}")
+        raise InputError(f"verifier {path!r} names no function: {FIX}")
     try:
-        found = importlib.util.find_spec(module)
+        found = importlib.util.find_spec(module.partition(".")[0])
     except (ImportError, ValueError) as error:
-        raise InputError(f"verifier {path!r}: {error}; {fix}") from None
+        raise InputError(f"verifier {path!r}: {error}; {FIX}") from None
     if found is None:
-        raise InputError(f"verifier {path!r}: no module {module!r}; {fix}")
+        raise InputError(f"verifier {path!r}: no module {module!r}; {FIX}")
 
 
 @functools.cache

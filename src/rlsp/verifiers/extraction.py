@@ -23,6 +23,9 @@ _MARKER = re.compile(
 )
 _HEADING = re.compile(r"\**(?:\d+[.)]\s+\S|\D*[A-Za-z]\W+[A-Za-z]{2}\D*$)")
 """`#### 3. Earnings` and `#### Further steps` are headings of Markdown, `#### 42` is an answer."""
+_DENIAL = re.compile(
+    r"(?:\bnot|n't|\b(?:wrong|incorrect|if|whether|suppose|assume|unless|guess))\b[^.!?\n]*$", re.IGNORECASE
+)
 _NEXT_SENTENCE = re.compile(r"[.!]\**(?:\s|$)")
 _JOINER = re.compile(
     r"[\s$,;&.]|\\[()\[\],;: ]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|[A-Za-z](?:_\{?\w\}?)?\s*="
@@ -35,8 +38,7 @@ def extract(response: str, mode: str = "strict") -> str:
     end = response[-MAX_CHARACTERS:]
     if found := boxes(end):
         return _last_boxes(end, found)
-    lines = [line for hashes, line in _MARKER.findall(end) if not (hashes and _HEADING.match(line))]
-    marked = [answer for answer in map(_sentence, lines) if answer and not answer.endswith(":")]
+    marked = [answer for answer in map(_marked, _MARKER.finditer(end)) if answer]
     if marked:
         return only_value(marked[-1]) if mode == "lenient" else marked[-1]
     return concluded(end) if mode == "lenient" else ""
@@ -54,5 +56,11 @@ def _last_boxes(text: str, found: list[tuple[int, int, str]]) -> str:
     return ", ".join(dict.fromkeys(content for _, _, content in group))
 
 
-def _sentence(text: str) -> str:
-    return _NEXT_SENTENCE.split(text, maxsplit=1)[0].strip(" \t*")
+def _marked(found: re.Match[str]) -> str:
+    """The rest of the marker's sentence; "" when the marker is a heading, or turned down: "the answer is not …"."""
+    hashes, line = found.groups()
+    before = found.string[max(0, found.start() - 80) : found.start()]
+    if (hashes and _HEADING.match(line)) or (not hashes and _DENIAL.search(before)):
+        return ""
+    sentence = _NEXT_SENTENCE.split(line, maxsplit=1)[0].strip(" \t*")
+    return "" if sentence.endswith(":") else sentence

@@ -17,14 +17,12 @@ from rlsp.errors import InputError
 from rlsp.tasks.boxes import last_box
 from rlsp.tasks.gym import decode, require
 from rlsp.types import Problem, Reason, Verdict
-from rlsp.verifiers.extraction import extract
+from rlsp.verifiers.extraction import MAX_CHARACTERS, extract
 from rlsp.verifiers.leash import leash
 from rlsp.verifiers.outcomes import unjudged
 from rlsp.verifiers.pool import Outcome, Pool
 from rlsp.verifiers.settings import Settings
 
-MAX_CHARACTERS = 20_000
-"""Only the end of a longer response is searched for its answer."""
 DATA_SETS_KEPT = 32
 _OPEN, _CLOSE = "<answer>", "</answer>"
 
@@ -67,6 +65,8 @@ def score_entry(name: str, settings: dict[str, Any], question: str, entry: dict[
 
 
 def _verdict(outcome: Outcome, answer: str, reference: str) -> Verdict:
+    if outcome.status == "error":  # the scorer could not read the answer
+        return Verdict(False, answer, Reason.UNPARSABLE, reference, outcome.detail)
     if outcome.status != "done":
         return unjudged(outcome, answer, reference)
     correct = outcome.value >= 1

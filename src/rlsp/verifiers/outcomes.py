@@ -12,7 +12,7 @@ _REASONS = {
     "timeout": Reason.TIMEOUT,
     "crashed": Reason.CRASHED,
     "out of memory": Reason.OUT_OF_MEMORY,
-    "error": Reason.UNPARSABLE,
+    "error": Reason.CRASHED,
 }
 
 
@@ -25,7 +25,7 @@ class Timed:
 
 
 def unjudged(outcome: Outcome, answer: str, reference: str) -> Verdict:
-    """The verdict on an item whose outcome is not `done`; an `error` is what the judge raised on the model's text.
+    """The verdict on an item whose outcome is not `done`; an `error` is what the judge raised on it.
 
     Raises:
         ValueError: the item was judged.

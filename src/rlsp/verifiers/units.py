@@ -25,12 +25,13 @@ for _dimension, _units in _NAMES.items():
             _CANONICAL |= {_word: _name, _word + "s": _name}
 UNIT_WORDS = tuple(word for word in _CANONICAL if len(word) > 2 and word.isalpha())
 _MEANINGFUL = frozenset(
-    "hundred thousand million billion trillion dozen score pair half halves third thirds quarter quarters"
-    " fourth fifth sixth seventh eighth ninth tenth hundredth thousandth squared cubed factorial plus minus"
-    " times over divided by mod modulo base or and to not more less fewer greater than about approximately"
-    " around roughly nearly almost least most x y z i e pi sqrt root log negative positive power exponent"
-    " percent if when where is are was but maybe per possibly either both none all any between from infinity"
-    " each respectively does no".split()
+    "ten gross ones twice thrice double triple over under above below zero no wrong incorrect false never"
+    " inverse opposite reciprocal hundred thousand million billion trillion dozen score pair half halves third"
+    " thirds quarter quarters fourth fifth sixth seventh eighth ninth tenth hundredth thousandth squared cubed"
+    " factorial plus minus times over divided by mod modulo base or and to not more less fewer greater than"
+    " about approximately around roughly nearly almost least most x y z i e pi sqrt root log negative positive"
+    " power exponent percent if when where is are was but maybe per possibly either both none all any between"
+    " from infinity each respectively does no".split()
 )
 _POWERS = {"sq": 2, "square": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _UPRIGHT = re.compile(r"\s*\\text\{\s*([^{}]*?)\s*\}\s*(?:\^\s*\{?\s*([23])\s*\}?)?")
@@ -61,9 +62,7 @@ def split_unit(text: str) -> tuple[str, str]:
     elif found := _PLAIN_TAIL.search(text):
         body = text[: found.start()].strip()
         unit = _words_unit(found[1], found[2]) if _NUMBER_HEAD.fullmatch(body) and len(found[1].strip()) > 1 else None
-        if unit is not None and (
-            " " in text[found.start() : found.start() + 1] or unit in _DIMENSIONS or found[1] in _CANONICAL
-        ):
+        if unit and (" " in text[found.start() : found.start() + 1] or unit in _DIMENSIONS or found[1] in _CANONICAL):
             return body, unit
     return text, ""
 
@@ -83,7 +82,9 @@ def _words_unit(words: str, power: str) -> str | None:
             total = _POWERS[word]
         elif word == "/" or word == "per":
             names.append("/")
-        elif word in _MEANINGFUL or not re.fullmatch(r"[^\W\d_]+|¢|°[cf]|\$", word):
+        elif {word, word.removesuffix("s"), word.removesuffix("es")} & _MEANINGFUL or not re.fullmatch(
+            r"[^\W\d_]+|¢|°[cf]|\$", word
+        ):
             return None
         elif word:
             names.append(_CANONICAL.get(word) or (word if word.endswith("ss") else word.removesuffix("s")))

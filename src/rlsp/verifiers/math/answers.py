@@ -27,7 +27,10 @@ from rlsp.verifiers.units import split_unit
 MAX_CHARACTERS = 2_000
 MAX_DEPTH = 30
 
-_MEMBERSHIP = re.compile(r"\(?\s*(?:\\text\{[^{}]*\}\s*)?[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*\\in(?![A-Za-z])")
+_MEMBERSHIP = re.compile(
+    r"\(?\s*(?:\\text\{\s*(?:for )?(?:all|every|each|any)\s*\}\s*)?"
+    r"[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*\\in(?![A-Za-z])"
+)
 _SET_BUILDER = re.compile(r"\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?[:|]\s*(?=.*(?:\\[lg]e(?![A-Za-z])|[<>]))")
 _INEQUALITY = re.compile(r"\\[lg]e(?![A-Za-z])|[<>]")
 _RATIO_PARTS = re.compile(r"[\d.]+(?:\s*:\s*[\d.]+)+")

@@ -135,7 +135,7 @@ def _named(relation: Relation, accept: Callable[[Answer], bool]) -> bool:
     *before, value = sides
     if not accept(value):
         return False
-    return all(_is_label(side) or _has_letters(side) or not _differs(value, side) for side in before)
+    return all(_is_label(side) or not _differs(value, side) for side in before)
 
 
 def _differs(value: Answer, side: Answer) -> bool:
@@ -144,13 +144,16 @@ def _differs(value: Answer, side: Answer) -> bool:
         try:
             return _equal_values(value, side) is False
         except ValueError:
-            return False
+            return _has_letters(side)
     return not same(value, side)
 
 
 def _is_label(side: Answer) -> bool:
-    """A name, or names in a tuple: `(x, y) = …`."""
-    return is_name(side) or (isinstance(side, Ordered) and all(map(is_name, side.items)))
+    """A name, or names in a tuple: `(x, y) = …`, but not `(y, x) = …`."""
+    if isinstance(side, Ordered):
+        names = [item.latex for item in side.items if isinstance(item, Expression)]
+        return all(map(is_name, side.items)) and (not set(names) <= set("xyz") or names == sorted(names))
+    return is_name(side)
 
 
 def _sides(relation: Relation) -> list[Answer]:

@@ -16,6 +16,7 @@ from rlsp.verifiers.math.shapes import TooComplex
 DIGITS = 50
 """Decimal digits of an evaluation; two values agree when all but the last ten do."""
 MAX_EVALUATED_DIGITS = 2_000
+SIZES = (2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 20, 25, 31, 47, 60, 83, 99, 120, 365, 500, 777, 1000, 2500, 10_007)
 MAX_EXPONENT = 10_000
 MAX_FACTORIAL = 1_000
 MAX_DIGITS = 1_000
@@ -23,6 +24,8 @@ MAX_SYMBOLS = 12
 MAX_TOKENS = 400
 CAPITAL = "000"
 """The subscript under which a capital letter goes."""
+PRIME = "111"
+"""The one under which a primed letter goes, before the number of its primes: the parser would drop them."""
 
 _FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp max min gcd lcm det".split()
 _COMMANDS = frozenset(
@@ -63,6 +66,10 @@ def check(latex: str) -> None:
         raise ValueError("two numbers side by side")
     if _PROSE.search(latex):
         raise ValueError("words, not letters")
+    if re.search(r"[^A-Za-z']'", latex) or re.search(r"\\prime", latex):
+        raise ValueError("a prime that marks no letter")
+    if re.search(r"\\(?:gcd|lcm)(?![A-Za-z])", latex) and re.search(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])", latex):
+        raise ValueError("a common divisor or multiple of letters")
     tokens = _TOKEN.findall(latex)
     if len(tokens) > MAX_TOKENS:
         raise TooComplex(f"{len(tokens)} symbols, at most {MAX_TOKENS} are read")
@@ -168,7 +175,8 @@ def prepare(latex: str) -> str:
     text = text.replace("**", "^").replace("*", r"\cdot ")
     text = _LONG_POWER.sub(r"^{\1}", _BARE_POWER.sub(r"^{\1}", text))
     text = _DEGREE.sub(r"(\1\\cdot\\frac{\\pi}{180})", text)
-    return re.sub(r"\\[A-Za-z]+|[A-Z](?:_(?:\{\w+\}|\w))?", _capital, text)
+    text = re.sub(r"\\[A-Za-z]+|[A-Z](?:_(?:\{\w+\}|\w))?", _capital, text)
+    return re.sub(r"(?<![\\A-Za-z])([a-z])('+)", lambda found: f"{found[1]}_{{{PRIME}{len(found[2])}}}", text)
 
 
 def _capital(found: re.Match[str]) -> str:
@@ -200,7 +208,8 @@ def equal(first: str, second: str) -> bool | None:
     if len(symbols) > MAX_SYMBOLS:
         raise TooComplex(f"{len(symbols)} letters, at most {MAX_SYMBOLS} are compared")
     agreed = skipped = 0
-    for point in points(symbols):
+    pieces = left.has(*_piecewise()) or right.has(*_piecewise())
+    for point in points(symbols, pieces):
         outcome = _agree(left, right, point)
         if outcome is False:
             return False
@@ -252,8 +261,16 @@ def _agree(left: Any, right: Any, point: dict[Any, Any]) -> bool | None:
         digits = needed
 
 
-def points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
-    """Sample points: none is special, both signs occur for each letter; one empty point without letters."""
+def _piecewise() -> tuple[Any, ...]:
+    """Functions that agree with others on whole stretches."""
+    import sympy
+
+    return sympy.Abs, sympy.floor, sympy.ceiling, sympy.Max, sympy.Min, sympy.sign, sympy.Piecewise
+
+
+def points(symbols: list[Any], pieces: bool = False) -> Iterator[dict[Any, Any]]:
+    """Sample points: none is special, both signs occur for each letter; one empty point without letters. `pieces` adds
+    whole numbers and broken ones of every size up to 10⁴, of both signs."""
     import sympy
 
     if not symbols:
@@ -266,6 +283,11 @@ def points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
                 (-signs if row in (2, 4) and index % 2 else signs) * (37 + 101 * row + 59 * index),
                 97 + 31 * index + 13 * row,
             )
+            for index, symbol in enumerate(symbols)
+        }
+    for row, size in enumerate(SIZES * pieces):
+        yield {
+            symbol: sympy.Rational((-1) ** (row + index) * (size + 13 * index), 1 if row % 4 < 2 else 7)
             for index, symbol in enumerate(symbols)
         }
 
@@ -313,7 +335,7 @@ def proportional(first: str, second: str) -> bool:
     if not symbols or len(symbols) > MAX_SYMBOLS:
         return False
     ratios = []
-    for point in points(symbols):
+    for point in points(symbols, left.has(*_piecewise()) or right.has(*_piecewise())):
         values = [evaluate(each, point) for each in (left, right)]
         if None in values or 0 in values:
             return False

@@ -16,11 +16,15 @@ SYMBOL_NAMES = {
     r"\ne": "≠",
     r"\neq": "≠",
     ":=": "=",
-    r"\approx": "=",
+    r"\approx": "≈",
     "=": "=",
     "<": "<",
     ">": ">",
 }
+_CALL = re.compile(r"[fghFGH]'*(?:\^\{-1\})?\s*\(.*\)|([A-Za-z])'*\s*\((?:(?!\1).)*\)")
+"""`f(x)`, `P(2)`; `x(x + 1)` is a product."""
+_LETTERS = re.compile(r"[A-Za-z](?:_\{?\w\}?)?(?:\s*[-+]?\s*[A-Za-z](?:_\{?\w\}?)?)+")
+"""`m + n` and `xy`, as problems ask for them; `2x` and `x^2` are something to be solved."""
 _NAME = re.compile(
     r"(?:\\(?:angle|triangle|text\{[^{}]*\}|overline|vec|hat|mathbf|mathcal)\s*|[A-Z]{1,4}|\{|\})*"
     r"(?:\\[A-Za-z]+|[A-Za-z]{1,4}|\\text\{[^{}]*\})?'?(?:_\{?\w{1,10}\}?)?"
@@ -60,7 +64,9 @@ def _interval(sides: list[Answer], symbols: list[str]) -> Answer | None:
 
 def is_name(answer: Answer) -> bool:
     """What may stand left of the `=` of "x = 5": a name, not a value."""
-    return isinstance(answer, Words) or (isinstance(answer, Expression) and bool(_NAME.fullmatch(answer.latex)))
+    if isinstance(answer, Expression):
+        return any(pattern.fullmatch(answer.latex) for pattern in (_NAME, _CALL, _LETTERS))
+    return isinstance(answer, Words)
 
 
 def _is_variable(answer: Answer) -> bool:

@@ -43,6 +43,9 @@ def _bound(answer: Answer) -> Any:
     if isinstance(answer, Number):
         return sympy.Rational(answer.value.numerator, answer.value.denominator)
     if isinstance(answer, Expression):
-        value = expressions.parse(answer.latex)
+        try:
+            value = expressions.parse(answer.latex)
+        except ValueError:
+            return None
         return value if value.is_extended_real and not value.free_symbols else None
     return None

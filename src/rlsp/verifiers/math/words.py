@@ -14,6 +14,8 @@ _FUNCTIONS = frozenset(
 )
 _CHOICE = re.compile(r"(?:\\text\{\s*)?[(\[]?\s*(?:\\text\{\s*)?\(?([A-Z])\)?\s*\}?\s*[)\]]?\s*\}?[.:]?")
 _CHOICE_NAMED = re.compile(r"(?:\\text\{\s*)?(?:choice|option|answer)\s+\(?([A-Z])\)?\s*\}?", re.IGNORECASE)
+_OTHER = re.compile(r"\([A-Z]\)|\b(?:or|and|not|no|wrong|incorrect|false)\b|n't|=")
+"""What behind a letter says that it is not the one letter chosen."""
 _OPTION = re.compile(r"(?:\\text\{\s*)?\(([A-Z])\)\s*\}?[:.]?\s+(.{1,80}?)\}?")
 
 
@@ -30,7 +32,7 @@ def choice_letter(text: str) -> str:
     if named := _CHOICE_NAMED.fullmatch(text):
         return named[1].upper()
     option = _OPTION.fullmatch(text)
-    return option[1] if option and not re.search(r"\([A-Z]\)|\b(?:or|and|not)\b|=", option[2]) else ""
+    return option[1] if option and not _OTHER.search(option[2]) else ""
 
 
 def is_words(text: str) -> bool:

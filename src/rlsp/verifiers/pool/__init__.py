@@ -73,8 +73,9 @@ class Pool:
 
     def map(self, function: str, batch: Sequence[Mapping[str, JSON]], deadline_seconds: float) -> list[Outcome]:
         """The outcome of `function` on each item's arguments, in order. Raises what `submit` and its future raise."""
-        futures = [self.submit(function, arguments, deadline_seconds) for arguments in batch]
+        futures: list[Future[Outcome]] = []
         try:
+            futures.extend(self.submit(function, arguments, deadline_seconds) for arguments in batch)
             return [future.result() for future in futures]
         finally:
             for future in futures:

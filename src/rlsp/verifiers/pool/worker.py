@@ -139,12 +139,14 @@ def serve(link: socket.socket, memory_bytes: int) -> None:
     out_of_memory = frame({"status": "out of memory", "detail": detail, "retire": True})
     link.sendall(frame("ready"))
     inbox = Inbox()
-    served = 0
+    worker, served = os.getpid(), 0
     while data := link.recv(1 << 16):
         for item in inbox.feed(data):
             _limit_cpu(item["deadline_seconds"])
             try:
                 reply = _judge(item["function"], item["arguments"])
+                if os.getpid() != worker:
+                    os._exit(0)  # a child that the judged function forked: the worker replies
                 served += 1
                 reply["retire"] = served >= ITEMS_PER_WORKER or _peak_resident_bytes() > most_bytes
                 message = _encode(reply)
