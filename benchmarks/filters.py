@@ -41,14 +41,13 @@ def speed() -> None:
 
 
 def overlaps(folder: Path) -> None:
-    half = filters.OVERLAP
     for train, test in PAIRS:
         problems = read_problems(str(folder / f"{train}.jsonl"))
         tests = {test: read_questions(str(folder / f"{test}.jsonl"))}
-        counts = []
-        for filters.OVERLAP in (1e-9, half):
-            counts.append(len(filters.decontaminate(problems, tests)[1]))
-        print(f"{train} against {test}: one run {counts[0]}, half {counts[1]}")
+        one_run, half = (
+            len(filters.decontaminate(problems, tests, overlap=share)[1]) for share in (1e-9, filters.OVERLAP)
+        )
+        print(f"{train} against {test}: one run {one_run}, half {half}")
 
 
 if __name__ == "__main__":

@@ -129,6 +129,28 @@ def test_filter_writes_what_is_left(data: Path) -> None:
     assert "Left out 7, kept 3" in flat(output) and "clean.jsonl.zst" in output
 
 
+@pytest.mark.parametrize("verdicts", ["verdicts.jsonl", "verdicts.jsonl.zst", "verdicts.jsonl.gz"])
+def test_what_score_finds_solved_is_left_out(data: Path, verdicts: str) -> None:
+    rows = {"Right?": [r"\boxed{4}", r"\boxed{4.0}"], "Half?": [r"\boxed{4}", r"\boxed{5}"], "Wrong?": ["none"]}
+    Path("asked.jsonl").write_text("".join(json.dumps({"question": q, "answer": "4"}) + "\n" for q in [*rows, "New?"]))
+    Path("responses.jsonl").write_text(
+        "".join(json.dumps({"question": q, "answer": "4", "responses": each}) + "\n" for q, each in rows.items())
+    )
+    result = CliRunner().invoke(app, ["score", "responses.jsonl", "--out", verdicts], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    for rate, left in (("1", ["Half?", "Wrong?", "New?"]), ("0.5", ["Wrong?", "New?"])):
+        out = f"left-{rate}.jsonl.gz"
+        tasks("filter", "asked.jsonl", "--solved", verdicts, "--solved-rate", rate, "--out", out)
+        assert [each.question for each in read_problems(out)] == left
+
+
+@pytest.mark.parametrize("line", ['{"problem_id": "a", "correct": null}', '{"problem_id": "a", "verdict": {}}', "[]"])
+def test_lines_without_a_verdict_say_nothing_of_what_is_solved(data: Path, line: str) -> None:
+    Path("labels.jsonl").write_text('{"problem_id": "a", "correct": true}\n' + line)
+    with pytest.raises(InputError, match=r"labels\.jsonl:2: no verdict: `problem_id` and `correct`"):
+        tasks("check", "mine.jsonl", "--solved", "labels.jsonl")
+
+
 def test_filter_takes_mapped_columns(data: Path) -> None:
     Path("csv.csv").write_text("Frage,label\n1 + 1?,2\n")
     tasks("filter", "csv.csv", "--column", "question=Frage", "--column", "answer=label", "--out", "out.jsonl")
@@ -146,7 +168,7 @@ def test_filter_takes_mapped_columns(data: Path) -> None:
         (["check", "mine.jsonl", "--column", "label=answer"], "with question, answer, level, tests, function as KEY"),
         (["check", "mine.jsonl", "--column", "answer=nil"], "no column 'nil' for the answer"),
         (["check", "mine.jsonl", "--against", "math501"], "no data 'math501'"),
-        (["check", "mine.jsonl", "--solved", "test.jsonl"], "not a Score"),
+        (["check", "mine.jsonl", "--solved", "test.jsonl"], r"test\.jsonl:1: no verdict: `problem_id` and"),
         (["check", "mine.jsonl", "--solved-rate", "0"], "filters.solved_rate|solved_rate: Input should be greater"),
         (["check", "mine.jsonl", "--max-prompt-tokens", "9"], "give --model DIR, too"),
         (["check", "mine.jsonl", "--instruction", "Solve."], r"must contain \{question\}"),

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from rlsp.tasks.boxes import boxes
 from rlsp.verifiers.extraction import extract
 
 
@@ -43,6 +44,36 @@ def test_extraction(response: str, extracted: str) -> None:
 
 def test_the_last_box_whose_braces_match_counts() -> None:
     assert extract(r"It is \boxed{5}. Again: \boxed{6") == "5"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (r"\boxed{ \fbox{\boxed{ 1 }} }", [(0, 28, "1")]),
+        (r"\boxed{\boxed{1}2}", [(0, 18, r"\boxed{1}2")]),
+        (r"\boxed{\boxed{1}\boxed{2}} \boxed{}", [(0, 26, r"\boxed{1}\boxed{2}"), (27, 35, "")]),
+        (r"\boxed{{\boxed{1}}}", [(0, 19, r"{\boxed{1}}")]),
+        (r"\boxed{\boxed{1}", [(7, 16, "1")]),
+    ],
+)
+def test_boxes_of_boxes(text: str, found: list[tuple[int, int, str]]) -> None:
+    assert boxes(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\boxed{" * 100_000 + "}" * 100_000,
+        r"\boxed{x" * 100_000 + "}" * 100_000,
+        r"\boxed{" + r"\boxed{1}" * 100_000 + "}",
+        r"\boxed{\boxed{1}" * 100_000 + "}" * 100_000,
+    ],
+)
+def test_boxes_take_linear_time(text: str) -> None:
+    started = time.process_time()
+    ((start, end, _),) = boxes(text)
+    assert (start, end) == (0, len(text))
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

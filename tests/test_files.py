@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from rlsp import tasks
-from rlsp.config import TaskRecipe
+from rlsp.config import FilterRecipe, TaskRecipe
 from rlsp.errors import InputError
 from rlsp.runs import write_records
 from rlsp.tasks.benchmarks import BENCHMARKS
@@ -131,6 +131,44 @@ def test_tests_take_the_place_of_an_answer_for_code(mine: Path) -> None:
         read(mine, {"question": "q", "tests": []}, verifier="code")
     with pytest.raises(InputError, match=r":1: no column named tests or test_list or input_output"):
         read(mine, {"question": "q", "answer": "1"}, verifier="code")
+
+
+PAIRS = {"inputs": [[3, 4]], "outputs": [7]}
+CALLS = {"tests": [{"arguments": [3, 4], "returns": 7}], "function": "add"}
+
+
+@pytest.mark.parametrize(
+    ("tests", "function"),
+    [
+        (PAIRS, "add"),
+        (PAIRS | {"fn_name": None}, "add"),
+        (PAIRS | {"fn_name": "add"}, "other"),
+        (json.dumps(PAIRS), "add"),
+        (CALLS["tests"], "add"),
+        ({"tests": CALLS["tests"]}, "add"),
+        (CALLS, "other"),
+        (json.dumps(CALLS["tests"]), "add"),
+        (json.dumps(CALLS), ""),
+    ],
+)
+def test_the_functions_column_names_what_tests_call_that_do_not_say(mine: Path, tests: Any, function: str) -> None:
+    (problem,) = read(mine, {"question": "q", "tests": tests, "entry_point": function}, verifier="code")
+    assert problem.grading == CALLS
+
+
+def test_tests_in_csv_are_json_text(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    streams = [{"stdin": "1\n", "stdout": "2\n"}]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ["question", "tests", "function"],
+                ["a", json.dumps(CALLS["tests"]), "add"],
+                ["b", json.dumps(streams), ""],
+            ]
+        )
+    first, second = read_problems(str(path), verifier="code")
+    assert (first.grading, second.grading) == (CALLS, {"tests": streams})
 
 
 def test_tests_are_left_alone_by_verifiers_of_answers(mine: Path) -> None:
@@ -267,6 +305,12 @@ def test_parquet_numbers_and_chat_prompts(tmp_path: Path) -> None:
     assert (problem.question, problem.answer) == ("3 * 9?", "27")
 
 
+def test_long_values_of_csv_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"question,answer\n{'long ' * 40_000},1\n")
+    (problem,) = read_problems(str(tmp_path / "a.csv"))
+    assert len(problem.question) == 200_000
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -393,6 +437,9 @@ def test_gym_problems_are_made_by_its_module(monkeypatch: pytest.MonkeyPatch) ->
     assert len(read_questions("gym:chain_sum")) == 1000
     recipe = TaskRecipe(name="data", data="gym:chain_sum", limit=50)
     assert len(tasks.data_problems(recipe)) == 50
+    for limit, left in ((0, 1000), (50, 50), (1500, 1500)):
+        filters = FilterRecipe(deduplicate=True)
+        assert len(tasks.data_problems(recipe.model_copy(update={"limit": limit, "filters": filters}))) == left
 
 
 @pytest.mark.parametrize(

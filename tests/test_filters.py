@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from random import Random
 
@@ -138,6 +139,7 @@ def test_a_common_tail_is_no_overlap() -> None:
     mine, theirs = (" ".join(f"{side}{number}" for number in range(14)) + " " + tail for side in "ab")
     assert OVERLAP > 13 / 27
     assert ids(decontaminate(ask(mine), {"t": [theirs]})[0]) == ["math/0"]
+    assert decontaminate(ask(mine), {"t": [theirs]}, overlap=0.48)[0] == []
     shorter = theirs.split(" ", 1)[1]
     assert decontaminate(ask(mine), {"t": [shorter]})[0] == [], "13 of 26 words are half of the shorter one"
 
@@ -178,6 +180,21 @@ def test_the_code_of_a_diagram_is_no_text() -> None:
     assert decontaminate(problems, {"t": [f"What is the height of a triangle whose base is three? {diagram}"]})[1] == []
 
 
+def test_text_around_diagrams_is_kept() -> None:
+    words = TEST.split()
+    drawn = " [asy]draw(a);[/asy] ".join([" ".join(words[:6]), " ".join(words[6:12]), " ".join(words[12:])])
+    (dropped,) = decontaminate(ask(f"{drawn} [asy] unclosed"), {"t": [f"first {TEST}"]}, overlap=0.9)[1]
+    assert dropped.detail == "94% of “first one two three four five six seven …” in t", "16 of 17 words"
+
+
+@pytest.mark.parametrize("text", ["a" + " " * 50_000 + "b", "[asy]" * 50_000, "[asy][/asy]" * 30_000, "( " * 50_000])
+def test_hostile_text_takes_linear_time(text: str) -> None:
+    """Far below what a quadratic pass over it takes, tens of seconds."""
+    started = time.process_time()
+    assert decontaminate(ask(text), {"t": ["another"]})[0] == ask(text)
+    assert time.process_time() - started < 2
+
+
 def test_overlap_agrees_with_its_definition() -> None:
     """Against slow loops over every pair of random questions, without boilerplate."""
     rng = Random(0)
@@ -213,14 +230,13 @@ def test_overlap_agrees_with_its_definition() -> None:
     assert 10 < len(expected) < 100
 
 
-def score(problem: str, sample: int, correct: bool, reason: Reason = Reason.MISMATCH) -> Score:
-    verdict = Verdict(correct, "1", Reason.MATCH if correct else reason)
+def score(problem: str, sample: int, correct: bool) -> Score:
+    verdict = Verdict(correct, "1", Reason.MATCH if correct else Reason.TIMEOUT)
     return Score(problem, sample, verdict, Exploration(0.0, {}), 0.8, 0.0)
 
 
 def test_solve_rates_are_shares_of_samples() -> None:
-    scores = [score("a", 0, True), score("b", 0, True), score("b", 1, False, Reason.TIMEOUT), score("c", 0, False)]
-    assert solve_rates(scores) == {"a": 1.0, "b": 0.5, "c": 0.0}
+    assert solve_rates([("a", True), ("b", True), ("b", False), ("c", False)]) == {"a": 1.0, "b": 0.5, "c": 0.0}
 
 
 @pytest.mark.parametrize(("threshold", "left"), [(1.0, ["b", "c", "d"]), (0.5, ["c", "d"]), (0.51, ["b", "c", "d"])])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,27 @@ def imported(path: Path) -> Iterator[str]:
         else:
             continue
         yield from (name.removeprefix("rlsp.") for name in names if name.startswith("rlsp."))
+
+
+def third_party(path: Path) -> set[str]:
+    """The names of other packages that a file imports anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names - {"rlsp"} - sys.stdlib_module_names
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    """What comes only as a dependency of a dependency goes with that one's next version."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["gym"]]
+    declared = {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+    used = {name.lower().replace("_", "-") for path in SOURCE.rglob("*.py") for name in third_party(path)}
+    assert "torch" in used
+    assert used - declared == set()
 
 
 def layer(name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from rlsp import runs
 from rlsp.config import Recipe, load
@@ -34,7 +36,7 @@ def recipe() -> Recipe:
     return load(Recipe, "nano")
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst", ".jsonl.gz"])
 @pytest.mark.parametrize("records", RECORDS, ids=lambda records: type(records[0]).__name__)
 def test_records_come_back(tmp_path: Path, records: list[Any], suffix: str) -> None:
     path = tmp_path / "deep" / f"records{suffix}"
@@ -42,27 +44,70 @@ def test_records_come_back(tmp_path: Path, records: list[Any], suffix: str) -> N
     assert list(runs.read_records(path, type(records[0]))) == records
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst", ".jsonl.gz"])
 def test_no_records_come_back_as_none(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"records{suffix}"
     runs.write_records(path, [])
     assert list(runs.read_records(path, Problem)) == []
 
 
-def test_zst_is_compressed_and_plain_is_one_object_a_line(tmp_path: Path) -> None:
+def test_zst_and_gz_are_compressed_and_plain_is_one_object_a_line(tmp_path: Path) -> None:
     records = [ROLLOUT] * 200
-    runs.write_records(tmp_path / "a.jsonl", records)
-    runs.write_records(tmp_path / "a.jsonl.zst", records)
+    for suffix in ("", ".zst", ".gz"):
+        runs.write_records(tmp_path / f"a.jsonl{suffix}", records)
     plain = (tmp_path / "a.jsonl").read_bytes()
     assert plain.count(b"\n") == 200
     assert json.loads(plain.split(b"\n")[7])["text"] == ROLLOUT.text
     assert (tmp_path / "a.jsonl.zst").stat().st_size < len(plain) / 10
+    packed = (tmp_path / "a.jsonl.gz").read_bytes()
+    assert len(packed) < len(plain) / 10
+    assert gzip.decompress(packed) == plain
 
 
 def test_records_of_several_zst_blocks_come_back(tmp_path: Path) -> None:
     records = [Problem(str(number), "math", f"{number} " * 50, "1") for number in range(3000)]
     runs.write_records(tmp_path / "a.jsonl.zst", records)
     assert list(runs.read_records(tmp_path / "a.jsonl.zst", Problem)) == records
+
+
+SKIPPABLE = b"\x50\x2a\x4d\x18\x03\x00\x00\x00pad"
+"""A frame that decoders pass over, as parallel compressors write them."""
+
+
+def frames_of(count: int) -> list[bytes]:
+    return [zstandard.compress(b'{"number": %d}\n' % number) for number in range(count)]
+
+
+def test_every_frame_of_zst_is_read(tmp_path: Path) -> None:
+    path, count = tmp_path / "a.jsonl.zst", 3000
+    path.write_bytes(SKIPPABLE + SKIPPABLE.join(frames_of(count)) + SKIPPABLE)
+    assert path.stat().st_size > 3 * runs.ZST_PIECE
+    assert [values["number"] for _, values in runs.read_lines(path)] == list(range(count))
+
+
+@pytest.mark.parametrize("cut", [1, 5, 12])
+def test_a_later_frame_cut_short_is_refused(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(b"".join(frames_of(3))[:-cut])
+    with pytest.raises(InputError, match=r"a\.jsonl\.zst: can't be read as JSONL: the compressed data is cut short"):
+        list(runs.read_lines(path))
+
+
+def test_what_follows_the_frames_and_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(b"".join(frames_of(2)) + b'{"number": 2}')
+    with pytest.raises(InputError, match=r"a\.jsonl\.zst: can't be read as JSONL"):
+        list(runs.read_lines(path))
+
+
+def test_json_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text("{}\n" + "[" * 200_000 + "\n")
+    with pytest.raises(InputError, match=r"deep\.jsonl:2: not JSON: nested too deeply"):
+        list(runs.read_lines(path))
+    with pytest.raises(InputError, match=r"deep\.json: can't be read as JSON: nested too deeply"):
+        (tmp_path / "deep.json").write_text('{"a":' * 200_000)
+        runs.read_json(tmp_path / "deep.json")
 
 
 def test_wrong_record_names_file_and_line(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class ColumnsRecipe(Section):
 class FilterRecipe(Section):
     """Which problems of the data are left out, before they fall into splits: `deduplicate`, repeated questions;
     `decontaminate`, questions of these data references, equal or sharing `ngram` words in a row; `solved`, problems
-    whose solve rate in this file of scores is at least `solved_rate`."""
+    whose solve rate in this file of verdicts or scores is at least `solved_rate`."""
 
     deduplicate: bool = False
     decontaminate: tuple[Annotated[str, Field(min_length=1)], ...] = ()

@@ -35,6 +35,8 @@ from rlsp.types import from_json, to_json
 
 T = TypeVar("T")
 MANIFEST = "manifest.json"
+ZST_PIECE = 1 << 14
+"""Bytes of a `.zst` file that are decompressed at a time."""
 PACKAGES = ("rlsp", "torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -205,19 +207,19 @@ def write_text(path: Path, text: str) -> None:
 def read_json(path: Path) -> Any:
     """Raises InputError on a missing or broken file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: can't be read as JSON: {error}") from None
 
 
 def write_records(path: Path, records: Iterable[Any]) -> None:
-    """Dataclasses as JSONL, compressed when the name ends in `.zst`."""
+    """Dataclasses as JSONL, compressed when the name ends in `.zst` or `.gz`."""
     lines = "".join(json.dumps(to_json(record)) + "\n" for record in records).encode()
-    _replace(path, zstandard.ZstdCompressor(level=3).compress(lines) if path.suffix == ".zst" else lines)
+    _replace(path, _compress(lines, path.suffix))
 
 
 def read_records(path: Path, cls: type[T]) -> Iterator[T]:
-    """The records of a JSONL file, plain or `.zst`.
+    """The records of a JSONL file, plain, `.zst` or `.gz`.
 
     Raises:
         InputError: a missing file, or a line that is not such a record.
@@ -239,22 +241,52 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                yield number, json.loads(line)
+                yield number, _parse(line)
             except ValueError as error:
                 raise InputError(f"{path}:{number}: not JSON: {error}") from None
+
+
+def _parse(text: str) -> Any:
+    """Raises ValueError when the text is no JSON, or nested deeper than the parser goes."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _compress(content: bytes, suffix: str) -> bytes:
+    if suffix == ".gz":
+        return gzip.compress(content, mtime=0)
+    return zstandard.ZstdCompressor(level=3).compress(content) if suffix == ".zst" else content
 
 
 def _decompress(content: bytes, suffix: str) -> bytes:
     """Raises ValueError or EOFError when the compressed data is cut short."""
     if suffix == ".gz":
         return gzip.decompress(content)
-    if suffix != ".zst":
-        return content
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    text = frame.decompress(content)
+    return _decompress_frames(content) if suffix == ".zst" else content
+
+
+def _decompress_frames(content: bytes) -> bytes:
+    """Every frame of `.zst`: files that are appended to, joined or compressed in parallel have several. Fed by pieces,
+    since what a frame leaves over is copied.
+
+    Raises:
+        ValueError: a frame is cut short, or there is none.
+    """
+    decompressor = zstandard.ZstdDecompressor()
+    frame = decompressor.decompressobj()
+    text: list[bytes] = []
+    for start in range(0, len(content), ZST_PIECE):
+        rest = content[start : start + ZST_PIECE]
+        while rest:
+            if frame.eof:
+                frame = decompressor.decompressobj()
+            text.append(frame.decompress(rest))
+            rest = frame.unused_data
     if not frame.eof:
         raise ValueError("the compressed data is cut short")
-    return text
+    return b"".join(text)
 
 
 class MetricsLog:

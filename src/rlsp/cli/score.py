@@ -32,7 +32,7 @@ from rlsp.verifiers.settings import Settings
 
 
 def score(
-    responses: Annotated[Path, typer.Argument(metavar="ROLLOUTS", help="JSONL of responses, plain or .zst.")],
+    responses: Annotated[Path, typer.Argument(metavar="ROLLOUTS", help="JSONL of responses, plain, .zst or .gz.")],
     out: OutFile,
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,

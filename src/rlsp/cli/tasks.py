@@ -47,7 +47,9 @@ AgainstOption = Annotated[
     list[str] | None, typer.Option("--against", metavar="DATA", help="A test set to keep away from; may be repeated.")
 ]
 NgramOption = Annotated[int, typer.Option(min=1, help="Words in a row that make an overlap.")]
-SolvedOption = Annotated[Path | None, typer.Option(metavar="SCORES", help="Leave out what these scores say is solved.")]
+SolvedOption = Annotated[
+    Path | None, typer.Option(metavar="VERDICTS", help="Leave out what these verdicts or scores say is solved.")
+]
 RateOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="… from this solve rate on.")]
 ModelOption = Annotated[
     str | None, typer.Option(help="Its chat template and tokens; without it, plain text and words.")
@@ -152,8 +154,8 @@ def filter_data(
     overwrite: ReplaceOption = False,
 ) -> None:
     """Write the problems that are usable, different, in no test set, not yet solved and short enough, as JSONL."""
-    if not out.name.endswith((".jsonl", ".jsonl.zst")):
-        raise InputError(f"--out {out}: problems are written as JSONL; end the name in .jsonl or .jsonl.zst")
+    if not out.name.endswith((".jsonl", ".jsonl.zst", ".jsonl.gz")):
+        raise InputError(f"--out {out}: problems are written as JSONL; end the name in .jsonl, .jsonl.zst or .jsonl.gz")
     check_writable(out, overwrite)
     task = _task(data, verifier, column, against, ngram, solved, solved_rate)
     render = _renderer(model, instruction, max_prompt_tokens)

@@ -87,8 +87,8 @@ def print_agreement(graded: Sequence[Graded], stored: Path | None = None) -> Non
         )
     if stored is not None:
         command = "jq -c 'select(.published_correct != null and .correct != .published_correct)'"
-        packed = stored.suffix == ".zst"
-        say(f"all of them: {f'zstd -dc {stored} | {command}' if packed else f'{command} {stored}'}")
+        unpack = {".zst": "zstd -dc", ".gz": "gzip -dc"}.get(stored.suffix)
+        say(f"all of them: {f'{unpack} {stored} | {command}' if unpack else f'{command} {stored}'}")
 
 
 def print_comparison(

@@ -44,7 +44,7 @@ def verify() -> None:
 
 @app.command("audit")
 def audit_verdicts(
-    responses: Annotated[Path, typer.Argument(metavar="ROLLOUTS", help="JSONL of responses, plain or .zst.")],
+    responses: Annotated[Path, typer.Argument(metavar="ROLLOUTS", help="JSONL of responses, plain, .zst or .gz.")],
     against: AgainstOption = "math-verify",
     labels: LabelsOption = None,
     out: DisagreementsOption = None,

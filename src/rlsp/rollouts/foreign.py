@@ -46,7 +46,7 @@ class Answers:
 
 
 def read(path: Path, problems: Path | None = None, verifier: str | None = None) -> Answers:
-    """Read a file of responses, plain or `.zst`.
+    """Read a file of responses, plain, `.zst` or `.gz`.
 
     Args:
         problems: the questions of a file that carries none: problems as rlsp writes them, or one object a line with

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 from rlsp.config import FilterRecipe, TaskRecipe
 from rlsp.errors import InputError
-from rlsp.runs import read_records
+from rlsp.runs import read_lines
 from rlsp.tasks import chain_sum, countdown, filters
-from rlsp.tasks.data import Item, Unusable, once, read_questions, scan, usable
+from rlsp.tasks.data import GYM_PROBLEMS, Item, Unusable, once, read_questions, scan, usable
 from rlsp.tasks.filters import Dropped
 from rlsp.tasks.splits import Split, split_of
 from rlsp.tasks.traces import Replay
-from rlsp.types import Problem, Score
+from rlsp.types import Problem
 
 GENERATED = {countdown.NAME: countdown, chain_sum.NAME: chain_sum}
 
@@ -44,7 +44,7 @@ def data_problems(recipe: TaskRecipe) -> list[Problem]:
         InputError: the data or what the filters compare them with can't be read, a row is unusable, or nothing is left.
     """
     columns = recipe.columns.model_dump(exclude_none=True)
-    limit = recipe.limit if recipe.filters == FilterRecipe() else 0
+    limit = recipe.limit if recipe.filters == FilterRecipe() else max(recipe.limit, GYM_PROBLEMS)
     items = usable(recipe.data, scan(recipe.data, recipe.verifier, columns, limit))
     every = [item.problem for item in items] if recipe.filters.deduplicate else once(items)
     kept, dropped = apply_filters(every, recipe.filters)
@@ -72,7 +72,7 @@ def apply_filters(every: Sequence[Problem], recipe: FilterRecipe) -> tuple[list[
     """(the problems that every filter of the recipe leaves, the others with the first reason against each).
 
     Raises:
-        InputError: a test set or the scores can't be read, or the scores are of other problems.
+        InputError: a test set or the verdicts can't be read, or the verdicts are on other problems.
     """
     kept, dropped = list(every), list[Dropped]()
     if recipe.deduplicate:
@@ -82,7 +82,7 @@ def apply_filters(every: Sequence[Problem], recipe: FilterRecipe) -> tuple[list[
         kept, more = filters.decontaminate(kept, tests, recipe.ngram)
         dropped += more
     if recipe.solved:
-        rates = filters.solve_rates(read_records(Path(recipe.solved), Score))
+        rates = filters.solve_rates(_outcomes(Path(recipe.solved)))
         if not rates.keys() & {problem.id for problem in every}:
             raise InputError(
                 f"{recipe.solved}: none of its {len(rates)} problems is among the data's; a problem's id "
@@ -91,6 +91,22 @@ def apply_filters(every: Sequence[Problem], recipe: FilterRecipe) -> tuple[list[
         kept, more = filters.drop_solved(kept, rates, recipe.solved_rate)
         dropped += more
     return kept, dropped
+
+
+def _outcomes(path: Path) -> Iterator[tuple[str, bool]]:
+    """(problem id, whether the response was right) of each line: a verdict with its problem, or a score."""
+    for number, values in read_lines(path):
+        match values:
+            case {"problem_id": str(problem), "correct": bool(correct)} | {
+                "problem_id": str(problem),
+                "verdict": {"correct": bool(correct)},
+            }:
+                yield problem, correct
+            case _:
+                raise InputError(
+                    f"{path}:{number}: no verdict: `problem_id` and `correct`, true or false, are needed, as rlsp "
+                    f"score writes them, got {values!r:.80}"
+                )
 
 
 def replayer(task: str) -> Callable[[Problem, str], Replay] | None:

@@ -29,7 +29,7 @@ COLUMNS = {
 """The names under which each column is found, best first, in capitals or not."""
 
 GYM_PROBLEMS = 1000
-"""How many problems a `gym:` task makes, unless a limit asks for fewer."""
+"""How many problems a `gym:` task makes where nothing says how many."""
 
 _GROUPED = re.compile(r"[-+]?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 _BARE_BOX = re.compile(r"\\boxed +([^\s{}$\\]+)")
@@ -158,7 +158,7 @@ def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str
             return Unusable(where, asked, "no tests")
         if verifier == "code":
             try:
-                grading = _read_tests(grading)
+                grading = read_tests(grading["tests"], grading.get("function", ""))
             except InputError as error:
                 return Unusable(where, asked, "unreadable tests", str(error))
     raw = _find(row, "answer", columns, where, needed=not grading)
@@ -172,13 +172,6 @@ def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str
         return Unusable(where, "", "half of a surrogate pair, which is no text")
     level = level_of(_find(row, "level", columns, where, needed="level" in columns))
     return Item(where, Problem(identity(verifier, asked), verifier, asked, answer, level, source, grading), text or "")
-
-
-def _read_tests(found: dict[str, Any]) -> dict[str, Any]:
-    """Our own list of tests goes with its function; any other form says itself what it calls."""
-    tests = found["tests"]
-    ours = isinstance(tests, list) and all(isinstance(test, dict) for test in tests)
-    return read_tests(found if ours else tests)
 
 
 def identity(verifier: str, question: str) -> str:

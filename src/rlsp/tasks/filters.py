@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rlsp.types import Problem, Score
+from rlsp.types import Problem
 
 SHORTEST = 8
 """Fewer words than this are too common to convict: GPT-3 took no n below 8 (Brown et al. 2020, appendix C)."""
@@ -45,8 +45,8 @@ _ALIASES = {
 _ALIAS = re.compile(rf"\\({'|'.join(_ALIASES)})(?![a-zA-Z])")
 _ONE_SYMBOL = re.compile(r"\{(\w)\}")
 _FRACTION = re.compile(r"\\frac\s*(\w)\s*(\w)")
-_LOOSE = re.compile(r"\s*([^\w\s]|_)\s*")
-_DIAGRAM = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)
+_LOOSE = re.compile(r" ?([^\w\s]|_) ?")
+_DIAGRAM, _DIAGRAM_END = "[asy]", "[/asy]"
 _WORD = re.compile(r"[^\W_]+")
 
 Words = tuple[str, ...]
@@ -75,7 +75,7 @@ def normalise(text: str) -> str:
     text = _LINE_BREAK.sub("↵", unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY))
     text = _TEXT.sub(r" \1 ", _DELIMITER.sub(" ", _SIZED.sub("", _SPACING.sub(" ", text))))
     text = _FRACTION.sub(r"\\frac \1 \2", _ONE_SYMBOL.sub(r" \1 ", _ALIAS.sub(_alias, text)))
-    return " ".join(_LOOSE.sub(r"\1", text).split()).casefold()
+    return _LOOSE.sub(r"\1", " ".join(text.split())).casefold()
 
 
 def _alias(command: re.Match[str]) -> str:
@@ -105,11 +105,13 @@ def deduplicate(problems: Iterable[Problem]) -> Outcome:
     return kept, dropped
 
 
-def decontaminate(problems: Sequence[Problem], tests: Mapping[str, Iterable[str]], ngram: int = 13) -> Outcome:
+def decontaminate(
+    problems: Sequence[Problem], tests: Mapping[str, Iterable[str]], ngram: int = 13, overlap: float = OVERLAP
+) -> Outcome:
     """Without problems whose normalised question is in one of the test sets (`tests`: name → questions) or overlaps
-    with one that is: runs of `ngram` words that both have cover at least `OVERLAP` of the words of the shorter one. A
-    question of fewer than `ngram` words, but at least `SHORTEST`, counts when the other contains all of it. Runs that
-    stand in more than `BOILERPLATE` different problems convict nobody.
+    with one that is: runs of `ngram` words that both have cover at least the share `overlap` of the words of the
+    shorter one. A question of fewer than `ngram` words, but at least `SHORTEST`, counts when the other contains all of
+    it. Runs that stand in more than `BOILERPLATE` different problems convict nobody.
 
     Source: Brown et al. 2020 (GPT-3), appendix C, for n = 13, the least n = 8 and the boilerplate; Touvron et al. 2023
     (Llama 2), appendix A.6, for the covered share.
@@ -126,7 +128,7 @@ def decontaminate(problems: Sequence[Problem], tests: Mapping[str, Iterable[str]
         share, test = _closest(words, (hit for hit in shared[words] if spread[hit.run] <= BOILERPLATE))
         if (key := _key(text)) in known:
             dropped.append(_dropped(problem, "in a test set", known[key]))
-        elif share >= OVERLAP:
+        elif share >= overlap:
             detail = f"{share:.0%} of “{' '.join(test[:8])} …” in {set_of[test]}"
             dropped.append(_dropped(problem, "overlaps a test set", detail))
         else:
@@ -147,13 +149,13 @@ def drop_solved(problems: Iterable[Problem], rates: Mapping[str, float], thresho
     return kept, dropped
 
 
-def solve_rates(scores: Iterable[Score]) -> dict[str, float]:
-    """Problem id → share of its samples that were right."""
+def solve_rates(outcomes: Iterable[tuple[str, bool]]) -> dict[str, float]:
+    """Problem id → share of its samples that were right; `outcomes`: (problem id, whether right) of each sample."""
     tried: Counter[str] = Counter()
     solved: Counter[str] = Counter()
-    for score in scores:
-        tried[score.problem_id] += 1
-        solved[score.problem_id] += score.verdict.correct
+    for problem, correct in outcomes:
+        tried[problem] += 1
+        solved[problem] += correct
     return {problem: solved[problem] / count for problem, count in tried.items()}
 
 
@@ -215,7 +217,15 @@ def _closest(words: Words, hits: Iterable[_Hit]) -> tuple[float, Words]:
 
 def _words(normalised: str) -> Words:
     """Words and numbers, without the code of a diagram."""
-    return tuple(_WORD.findall(_DIAGRAM.sub(" ", normalised)))
+    return tuple(_WORD.findall(_without_diagrams(normalised)))
+
+
+def _without_diagrams(text: str) -> str:
+    kept, place = [], 0
+    while (start := text.find(_DIAGRAM, place)) >= 0 and (end := text.find(_DIAGRAM_END, start)) >= 0:
+        kept.append(text[place:start])
+        place = end + len(_DIAGRAM_END)
+    return " ".join([*kept, text[place:]])
 
 
 def _runs(words: Words, length: int) -> Iterator[Words]:

@@ -20,6 +20,8 @@ Row = dict[str, Any]
 Rows = Iterator[tuple[str, Row]]
 """(where the row stands: file and line, the row)"""
 
+MAX_CSV_FIELD = 2**31 - 1
+"""Characters of one value; the csv module's own limit of 131072 is shorter than the tests of a coding problem."""
 FORMS = "a file, a benchmark, hub:OWNER/NAME[/SUBSET][@SPLIT] or gym:TASK"
 _HUB = re.compile(r"hub:(?P<name>[\w.-]+/[\w.-]+)(?:/(?P<subset>[\w.-]+))?(?:@(?P<split>[\w.\[\]:%-]+))?")
 
@@ -64,6 +66,7 @@ def _read_csv(path: Path) -> Rows:
     """Every value stays the text it is. A line number is that of the row's last line."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            csv.field_size_limit(MAX_CSV_FIELD)
             lines = csv.reader(file, strict=True)
             header = next(lines, [])
             if not header or "" in header or len(set(header)) < len(header):

@@ -50,10 +50,12 @@ class UnitTests:
     time_limit: float
 
 
-def read_tests(raw: Any) -> dict[str, Any]:
-    """`Problem.grading` of a coding problem, from any of: that form itself; `{"inputs": [...], "outputs": [...],
-    "fn_name": ...}` of APPS, TACO and LiveCodeBench; MBPP's `{"test_list": ["assert f(1) == 2"]}`, or that list alone;
-    JSON text of these. Asserts are parsed, never executed.
+def read_tests(raw: Any, function: Any = "") -> dict[str, Any]:
+    """`Problem.grading` of a coding problem, from any of: that form itself, or its list of tests alone; `{"inputs":
+    [...], "outputs": [...], "fn_name": ...}` of APPS, TACO and LiveCodeBench; MBPP's `{"test_list": ["assert f(1) ==
+    2"]}`, or that list alone; JSON text of these. Asserts are parsed, never executed.
+
+    `function` is what tests call that don't say so themselves, "" for standard input and output; asserts always do.
 
     Raises:
         InputError: naming what can't be read, and why.
@@ -64,7 +66,7 @@ def read_tests(raw: Any) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise InputError(f"unit tests {raw:.60}: not JSON: {error}") from None
     if isinstance(raw, list):
-        raw = {"test_list": raw}
+        raw = {"tests" if all(isinstance(test, dict) for test in raw) else "test_list": raw}
     if not isinstance(raw, dict):
         raise InputError(
             f"unit tests {raw!r:.60}: write an object with tests, with inputs and outputs, or with test_list"
@@ -72,9 +74,9 @@ def read_tests(raw: Any) -> dict[str, Any]:
     if "test_list" in raw:
         grading = _from_asserts(raw)
     elif "inputs" in raw or "outputs" in raw:
-        grading = _from_pairs(raw)
+        grading = _from_pairs(raw, function)
     else:
-        grading = raw
+        grading = {"function": function} | raw if function else raw
     parse(grading)
     return grading
 
@@ -125,9 +127,9 @@ def _parse_test(test: Any, where: str) -> StreamTest | CallTest:
     return CallTest(given, (returns, [returns]) if test.get("wrapped") else (returns,))
 
 
-def _from_pairs(raw: dict[str, Any]) -> dict[str, Any]:
+def _from_pairs(raw: dict[str, Any], function: Any) -> dict[str, Any]:
     _refuse_unknown(raw, {"inputs", "outputs", "fn_name", "time_limit"}, "unit tests with inputs and outputs")
-    inputs, outputs, function = raw.get("inputs"), raw.get("outputs"), raw.get("fn_name")
+    inputs, outputs, function = raw.get("inputs"), raw.get("outputs"), raw.get("fn_name") or function
     if not isinstance(inputs, list) or not isinstance(outputs, list) or len(inputs) != len(outputs):
         counts = " and ".join(str(len(each)) if isinstance(each, list) else "no list" for each in (inputs, outputs))
         raise InputError(f"unit tests: inputs and outputs are lists of one length, got {counts}")
