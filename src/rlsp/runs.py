@@ -217,7 +217,7 @@ def write_records(path: Path, records: Iterable[Any]) -> None:
 
 
 def read_records(path: Path, cls: type[T]) -> Iterator[T]:
-    """The records of a JSONL file, plain or `.zst`.
+    """The records of a JSONL file, plain, `.zst` or `.gz`.
 
     Raises:
         InputError: a missing file, or a line that is not such a record.

@@ -10,7 +10,8 @@ import typer
 
 from rlsp.cli.options import DeadlineOption, LenientOption, ProblemsOption, TrustOption, VerifierOption, judging
 from rlsp.cli.progress import console
-from rlsp.cli.verdicts import print_comparison, say
+from rlsp.cli.terminal import say
+from rlsp.cli.verdicts import print_comparison
 from rlsp.evaluation import grading
 from rlsp.evaluation.grading import Graded
 
@@ -30,7 +31,7 @@ def compare(
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,
     lenient: LenientOption = False,
-    deadline: DeadlineOption = 5.0,
+    deadline: DeadlineOption = STRICT.deadline_seconds,
     trust: TrustOption = False,
 ) -> None:
     """The paired difference in accuracy, and whether the data are enough to speak of one."""

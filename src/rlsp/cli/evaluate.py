@@ -56,7 +56,7 @@ def evaluate(
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,
     lenient: LenientOption = False,
-    deadline: DeadlineOption = 5.0,
+    deadline: DeadlineOption = STRICT.deadline_seconds,
     trust: TrustOption = False,
     settings: SetOption = None,
     split: Annotated[Split, typer.Option(help="The split that selects is not the one that reports.")] = Split.TEST,

@@ -18,6 +18,7 @@ from rlsp.cli.options import (
     judging,
 )
 from rlsp.runs import check_writable, write_records
+from rlsp.verifiers.settings import STRICT
 
 app = typer.Typer(help="How far verdicts can be trusted.", no_args_is_help=True)
 
@@ -44,14 +45,14 @@ def verify() -> None:
 
 @app.command("audit")
 def audit_verdicts(
-    responses: Annotated[Path, typer.Argument(metavar="ROLLOUTS", help="JSONL of responses, plain or .zst.")],
+    responses: Annotated[Path, typer.Argument(metavar="ROLLOUTS", help="JSONL of responses, plain, .zst or .gz.")],
     against: AgainstOption = "math-verify",
     labels: LabelsOption = None,
     out: DisagreementsOption = None,
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,
     lenient: LenientOption = False,
-    deadline: DeadlineOption = 5.0,
+    deadline: DeadlineOption = STRICT.deadline_seconds,
     trust: TrustOption = False,
     overwrite: ReplaceOption = False,
 ) -> None:

@@ -13,7 +13,6 @@ from rlsp.evaluation.resampling import mean_interval, sign_flip
 from rlsp.evaluation.statistics import Z
 
 SIGNIFICANCE = 0.05
-POWER = 0.8
 Z_POWER = 0.841621
 """80 % quantile of the normal distribution."""
 FEWEST_DISCORDANT = 6
