@@ -14,6 +14,7 @@ from rlsp.cli.terminal import say
 from rlsp.cli.verdicts import print_comparison
 from rlsp.evaluation import grading
 from rlsp.evaluation.grading import Graded
+from rlsp.verifiers.settings import STRICT
 
 if TYPE_CHECKING:
     from rlsp.evaluation.paired import Comparison
@@ -46,7 +47,8 @@ def compare(
     if all(each.published_correct is not None for each in (*mine, *yours)):
         mine, yours = grading.under_publisher(mine, first), grading.under_publisher(yours, second)
         theirs = _compare("Under the published verdicts", mine, yours, first, second, common)
-        say(survival(theirs, ours))
+        strict = settings.extraction == "strict" and not any(map(grading.holds_verdicts, (first, second)))
+        say(survival(theirs, ours, "strict: only marked answers count; see --lenient" if strict else ""))
 
 
 def _compare(

@@ -104,6 +104,7 @@ def print_unread(unread: Sequence[tuple[Problem, str]]) -> None:
     if not unread:
         return
     console.print(Text("\nMatched only letter by letter", style="bold"), end="")
-    console.print(f"  {len(unread)} references that are no mathematics to the verifier", highlight=False)
+    count = "1 reference that is" if len(unread) == 1 else f"{len(unread)} references that are"
+    console.print(f"  {count} no mathematics to the verifier", highlight=False)
     for problem, obstacle in unread[:5]:
         console.print(Text(f"  {head(problem.answer, 40)}  ({head(obstacle, 60)})"), width=WIDTH)

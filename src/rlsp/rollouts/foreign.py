@@ -168,9 +168,7 @@ def _check_same(known: Problem, again: Problem, where: str) -> None:
         )
 
 
-def _join(
-    rows: Sequence[tuple[str, Row]], path: Path, problems: Sequence[Problem]
-) -> list[tuple[str, Row, Problem]]:
+def _join(rows: Sequence[tuple[str, Row]], path: Path, problems: Sequence[Problem]) -> list[tuple[str, Row, Problem]]:
     """Each row with its problem of the file at `path`: by id if every row names an id, else by row number from 0 if
     every row is one. Never mixed: ids may be numbers, too."""
     by_id = {problem.id: problem for problem in problems}
