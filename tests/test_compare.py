@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rlsp.cli import app
+from rlsp.config import Recipe, load
 from rlsp.errors import InputError
 from rlsp.evaluation import grading
 from rlsp.evaluation.benchmark import Benchmark, summarise
@@ -238,6 +239,58 @@ def test_eval_asks_a_benchmark_and_stores_everything(tmp_path: Path) -> None:
         rlsp(*ask, "--out", out)
 
 
+def test_a_recipe_that_searches_asks_a_benchmark_as_long_as_it_takes(tmp_path: Path) -> None:
+    """Its demonstrations, SFT and micro-batches are for training."""
+    (tmp_path / "q.jsonl").write_text('{"question": "2 + 2?", "answer": "4"}')
+    ask = ["eval", "nano", "--data", str(tmp_path / "q.jsonl"), "--limit", "1", "--samples", "1"]
+    sizes = ["--set", "ppo.microbatch_tokens=30", "--set", "sampling.cache_tokens=30"]
+    rlsp(*ask, "--max-response-tokens", "16", *sizes, "--out", tmp_path / "out")
+    stored = load(Recipe, str(tmp_path / "out" / "recipe.toml"))
+    assert (stored.demonstrations, stored.sft, stored.task.name) == (None, None, "data")
+    assert (stored.sampling.cache_tokens, stored.ppo.microbatch_tokens) == (24 + 16, 24 + 16)
+
+
+def test_what_cannot_be_judged_is_found_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_nothing(path: str) -> None:
+        raise AssertionError(f"{path} was loaded")
+
+    monkeypatch.setattr("rlsp.engines.stages.open_policy", load_nothing)
+    (tmp_path / "q.jsonl").write_text("\n".join(f'{{"question": "{n} + 2?", "answer": "{n}"}}' for n in range(40)))
+    questions = str(tmp_path / "q.jsonl")
+    with pytest.raises(InputError, match="no verifier for task 'nothing'"):
+        rlsp("eval", "--model", "nano", "--data", questions, "--verifier", "nothing", "--out", tmp_path / "out")
+    held_out = ["task.name=data", f"task.data={questions}", "task.verifier=nothing"]
+    with pytest.raises(InputError, match="no verifier for task 'nothing'"):
+        rlsp("eval", "nano", *(part for each in held_out for part in ("--set", each)))
+
+
+def test_options_that_would_change_nothing_are_refused(responses: Path, tmp_path: Path) -> None:
+    stored = tmp_path / "verdicts.jsonl"
+    write_records(stored, outcomes("10"))
+    options = ["--lenient", "--deadline", "9", "--i-trust-this-code", "--verifier", "math"]
+    words = "leave out --verifier, --lenient, --deadline, --i-trust-this-code, or grade the responses"
+    file = str(stored)
+    for verb in (["eval", "--verdicts", file], ["eval", "--rollouts", file], ["compare", file, file]):
+        with pytest.raises(InputError, match=words):
+            rlsp(*verb, *options)
+        assert "50.0 %" in rlsp(*verb)
+    with pytest.raises(InputError, match="--published runs no verifier: leave out --lenient"):
+        rlsp("compare", responses, responses, "--published", "--lenient")
+    with pytest.raises(InputError, match="needs no model: leave out --split"):
+        rlsp("eval", "--verdicts", stored, "--split", "test")
+
+
+def test_regrading_says_when_it_was_strict(responses: Path, tmp_path: Path) -> None:
+    remark = "regraded (strict: only marked answers count; see --lenient)."
+    assert remark in rlsp("compare", responses, responses)
+    assert "regraded." in rlsp("compare", responses, responses, "--lenient")
+    rlsp("score", responses, "--lenient", "--out", tmp_path / "verdicts.jsonl")
+    stored = rlsp("compare", tmp_path / "verdicts.jsonl", tmp_path / "verdicts.jsonl")
+    assert "regraded." in stored, "how stored verdicts came about is not known"
+
+
 def test_compare_shows_both_graders_and_what_survives(responses: Path, tmp_path: Path) -> None:
     screen = rlsp("compare", responses, responses)
     assert "Under rlsp's verdicts, 3 problems" in screen and "Under the published verdicts, 3 problems" in screen
@@ -275,6 +328,7 @@ def test_nothing_is_cut_off_at_80_columns(tmp_path: Path, monkeypatch: pytest.Mo
         (["eval"], "nothing to evaluate"),
         (["eval", "--model", "nano", "--data", "q.jsonl"], "give a directory by --out DIR"),
         (["eval", "nano", "--limit", "3"], "--limit: only with --data REF"),
+        (["eval", "--data", "q", "--split", "train", "--out", "o"], "--data REF asks all of its own"),
         (["eval", "nano", "--problems", "p"], "--problems goes with --rollouts"),
         (["eval", "--rollouts", "r", "--verdicts", "v"], "give one of them"),
         (["eval", "nano", "--rollouts", "r", "--samples", "2"], "leave out RECIPE, --samples"),

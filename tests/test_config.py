@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rlsp.config import REPOSITORY_RECIPES, CorpusRecipe, PretrainRecipe, R, Recipe, find, load, to_toml
+from rlsp.config import (
+    REPOSITORY_RECIPES,
+    CorpusRecipe,
+    PretrainRecipe,
+    R,
+    Recipe,
+    find,
+    load,
+    load_for_evaluation,
+    override,
+    to_toml,
+)
 from rlsp.errors import InputError
 from rlsp.tasks import GENERATED
 
@@ -232,6 +243,24 @@ def test_every_problem_is_told_at_once(minimal: str) -> None:
 )
 def test_override(minimal: str, override: str, section: str, key: str, value: object) -> None:
     assert getattr(getattr(load(Recipe, minimal, [override]), section), key) == value
+
+
+@pytest.mark.parametrize("text", ["1.5", "true", 'a "b"\\c', "\x7f\n", "ü"])
+def test_an_override_keeps_a_text_as_it_is(minimal: str, text: str) -> None:
+    assert load(Recipe, minimal, [override("model.path", text)]).model.path == text
+
+
+def test_an_evaluation_needs_nothing_for_training(minimal: str) -> None:
+    settings = ["demonstrations.count=5", "demonstrations.intuition=0.5", "demonstrations.max_attempts=2"]
+    settings += ["sampling.cache_tokens=1", "ppo.microbatch_tokens=1"]
+    with pytest.raises(InputError, match="go together"):
+        load(Recipe, minimal, settings)
+    recipe = load_for_evaluation(minimal, settings)
+    assert recipe.demonstrations is None
+    assert recipe.sampling.cache_tokens == recipe.ppo.microbatch_tokens == recipe.longest_tokens
+    roomy = ["sampling.cache_tokens=9999", "ppo.microbatch_tokens=8888"]
+    recipe = load_for_evaluation(minimal, roomy)
+    assert (recipe.sampling.cache_tokens, recipe.ppo.microbatch_tokens) == (9999, 8888)
 
 
 def test_overrides_nest_into_sections_that_the_file_lacks(minimal: str) -> None:

@@ -193,5 +193,5 @@ def test_references_that_are_no_mathematics_are_listed(tmp_path: Path) -> None:
     data = tmp_path / "mine.jsonl"
     data.write_text('{"question": "What?", "answer": "4"}\n{"question": "How?", "answer": "\\\\frob{3}^2"}\n')
     shown = " ".join(tasks("check", str(data)).split())
-    assert "Matched only letter by letter 1 references" in shown
+    assert "Matched only letter by letter 1 reference that" in shown
     assert r"\frob{3}^2 (\frob is no part of an expression)" in shown

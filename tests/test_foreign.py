@@ -121,8 +121,9 @@ def test_lm_evaluation_harness_with_repeats(folder: Path) -> None:
     assert [each.published_correct for each in answers.responses] == [None, None], "one figure for both says of neither"
 
 
-def test_openai_batch_output_is_joined_by_id_or_row_number(folder: Path) -> None:
-    answers = read(folder, batch("sum", "2", "3", finish="length"), batch("0", "42"), problems=True)
+def test_openai_batch_output_is_joined_by_id(folder: Path) -> None:
+    product = identity("math", QUESTION["question"])
+    answers = read(folder, batch("sum", "2", "3", finish="length"), batch(product, "42"), problems=True)
     assert [problem.answer for problem in answers.problems] == ["2", "42"]
     assert answers.problems[1].level == 2
     assert [(each.problem_id, each.sample) for each in answers.responses[:2]] == [("sum", 0), ("sum", 1)]
@@ -130,10 +131,34 @@ def test_openai_batch_output_is_joined_by_id_or_row_number(folder: Path) -> None
     assert [each.tokens for each in answers.responses] == [None, None, 9], "usage counts all choices together"
 
 
+def test_openai_batch_output_is_joined_by_row_number(folder: Path) -> None:
+    answers = read(folder, batch("1", "2"), batch("0", "42"), problems=True)
+    assert [problem.answer for problem in answers.problems] == ["2", "42"]
+    assert [each.problem_id for each in answers.responses] == ["sum", identity("math", QUESTION["question"])]
+
+
+@pytest.mark.parametrize("names", [("1", "2", "3"), ("3", "1")])
+def test_ids_that_look_like_row_numbers_are_ids(names: tuple[str, ...], tmp_path: Path) -> None:
+    lines = [{"id": number, "question": f"{number} + 0?", "answer": number} for number in (1, 2, 3)]
+    (tmp_path / "problems.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    answers = read(tmp_path, *(batch(name, name) for name in names), problems=True)
+    assert [problem.answer for problem in answers.problems] == list(names)
+
+
+def test_ids_and_row_numbers_are_not_mixed(tmp_path: Path) -> None:
+    """Problems counted from 1, responses from 0: all but the first one would meet the problem before theirs."""
+    lines = [{"id": number, "question": f"{number} + 0?", "answer": number} for number in (1, 2, 3)]
+    (tmp_path / "problems.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    numbered = read(tmp_path, batch("0", "1"), batch("1", "2"), batch("2", "3"), problems=True)
+    assert [problem.answer for problem in numbered.problems] == ["1", "2", "3"]
+    with pytest.raises(InputError, match=r"jsonl:1: .*no problem '0': .* all by id.* '1', or all by row number from 0"):
+        read(tmp_path, batch("0", "1"), batch("3", "3"), problems=True)
+
+
 def test_split_off_reasoning_goes_back_before_the_answer(folder: Path) -> None:
     answers = read(
         folder,
-        batch("sum", "2", reasoning_content="one and one"),
+        batch("1", "2", reasoning_content="one and one"),
         batch("0", None, reasoning_content="cut", finish="length"),
         problems=True,
     )

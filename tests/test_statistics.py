@@ -253,13 +253,6 @@ def test_maj_at_k_by_hand() -> None:
     assert majority_at_k(["", ""], [False, False], [1, 2]) == [0, 0]
 
 
-def test_votes_go_to_classes_of_answers() -> None:
-    answers, correct = ["1/2", "0.5", "2", "2"], [True, True, False, False]
-    assert majority_at_k(answers, correct, [4]) == pytest.approx([0.0])
-    assert majority_at_k(answers, correct, [4], {"0.5": "1/2"}) == pytest.approx([0.5])
-    assert majority_at_k([*answers, ".5"], [*correct, True], [5], {"0.5": "1/2", ".5": "1/2"}) == pytest.approx([1.0])
-
-
 def test_a_class_counts_as_right_in_the_share_of_its_samples_that_are() -> None:
     assert majority_at_k(["a", "a", "a", "b"], [True, True, False, False], [4]) == pytest.approx([2 / 3])
 

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from rlsp.errors import InputError
 
 PACKAGED_RECIPES = Path(__file__).parent / "recipes"
 REPOSITORY_RECIPES = Path(__file__).parents[2] / "recipes"
+EVALUATION_ALONE = object()
+"""Tells the validators that neither SFT nor RL will run."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -213,21 +215,29 @@ class Recipe(Section):
     ppo: PpoRecipe
     evaluation: EvaluationRecipe
 
+    @property
+    def longest_tokens(self) -> int:
+        """A prompt and its response as long as they may get."""
+        return self.sampling.max_prompt_tokens + self.sampling.max_response_tokens
+
     @model_validator(mode="after")
-    def _stages_agree(self) -> Recipe:
+    def _stages_agree(self, info: ValidationInfo) -> Recipe:
+        if self.exploration.kind == "none" and self.reward.truncation == "floor":
+            raise ValueError("exploration 'none' has no floor: set reward.truncation to 'keep' or 'mask'")
+        if info.context is EVALUATION_ALONE:
+            return self
         if (self.demonstrations is None) != (self.sft is None):
             raise ValueError("[demonstrations] and [sft] go together: SFT learns the demonstrations of this run")
         if self.demonstrations and self.task.name == "data":
             raise ValueError("no search can demonstrate a task of name 'data': leave out [demonstrations] and [sft]")
-        needed = self.sampling.max_prompt_tokens + self.sampling.max_response_tokens
         for key, tokens in (
             ("sampling.cache_tokens", self.sampling.cache_tokens),
             ("ppo.microbatch_tokens", self.ppo.microbatch_tokens),
         ):
-            if tokens < needed:
-                raise ValueError(f"{key} = {tokens} can't hold one prompt and response of {needed} tokens: raise it")
-        if self.exploration.kind == "none" and self.reward.truncation == "floor":
-            raise ValueError("exploration 'none' has no floor: set reward.truncation to 'keep' or 'mask'")
+            if tokens < self.longest_tokens:
+                raise ValueError(
+                    f"{key} = {tokens} can't hold one prompt and response of {self.longest_tokens} tokens: raise it"
+                )
         return self
 
 
@@ -290,6 +300,35 @@ def load(cls: type[R], name_or_path: str, overrides: Iterable[str] = ()) -> R:
     Raises:
         InputError: no such recipe, broken TOML, an unknown key or an impossible value.
     """
+    return _load(cls, name_or_path, overrides)
+
+
+def load_for_evaluation(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe of which only the evaluation will run: demonstrations and SFT are left out, cache and
+    micro-batches are made to hold a prompt and its response.
+
+    Raises:
+        InputError: as for `load`.
+    """
+    recipe = _load(Recipe, name_or_path, overrides, EVALUATION_ALONE)
+    cache_tokens = max(recipe.sampling.cache_tokens, recipe.longest_tokens)
+    microbatch_tokens = max(recipe.ppo.microbatch_tokens, recipe.longest_tokens)
+    return recipe.model_copy(
+        update={
+            "demonstrations": None,
+            "sft": None,
+            "sampling": recipe.sampling.model_copy(update={"cache_tokens": cache_tokens}),
+            "ppo": recipe.ppo.model_copy(update={"microbatch_tokens": microbatch_tokens}),
+        }
+    )
+
+
+def override(key: str, value: str | float) -> str:
+    """What sets a key to this very value for `load`: a text that looks like a number stays a text."""
+    return f"{key}={_toml_value(value)}"
+
+
+def _load(cls: type[R], name_or_path: str, overrides: Iterable[str], purpose: object = None) -> R:
     path = find(name_or_path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -297,10 +336,10 @@ def load(cls: type[R], name_or_path: str, overrides: Iterable[str] = ()) -> R:
         raise InputError(f"recipe {path}: not TOML: {error}") from None
     if cls is Recipe and "corpus" in values:
         raise InputError(f"recipe {path} makes a base model: use `rlsp pretrain`")
-    for override in overrides:
-        _apply(values, override)
+    for each in overrides:
+        _apply(values, each)
     try:
-        return cls.model_validate(values)
+        return cls.model_validate(values, context=purpose)
     except ValidationError as error:
         raise InputError(f"recipe {path}: {_explain(error, cls)}") from None
 
@@ -311,15 +350,18 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def _toml_table(values: Mapping[str, Any], name: str = "") -> str:
-    """A table with its scalars first, then the tables in it; JSON's way to write scalars and lists is TOML's too, but
-    for DEL, which TOML wants escaped."""
+    """A table with its scalars first, then the tables in it."""
     scalars = {key: value for key, value in values.items() if not isinstance(value, dict)}
     text = f"\n[{name}]\n" if name and scalars else ""
     for key, value in scalars.items():
-        written = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        text += f"{key} = {written}\n"
+        text += f"{key} = {_toml_value(value)}\n"
     tables = [(f"{name}.{key}" if name else key, value) for key, value in values.items() if isinstance(value, dict)]
     return text + "".join(_toml_table(table, path) for path, table in tables)
+
+
+def _toml_value(value: Any) -> str:
+    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def find(name_or_path: str) -> Path:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rlsp.cli.progress import console
-from rlsp.cli.verdicts import clean, say
+from rlsp.cli.terminal import head, say
 
 if TYPE_CHECKING:
     from rlsp.evaluation import agreement
@@ -75,9 +75,9 @@ def print_disagreements(audit: Audit, stored: Path | None) -> None:
     for item in different[:DISAGREEMENTS_SHOWN]:
         label = {None: "", True: ", labelled right", False: ", labelled wrong"}[item.label]
         say(f"  {_name(item)}{label}")
-        say(f"    reference: {_short(item.problem.answer, ANSWER_SHOWN)}")
+        say(f"    reference: {head(item.problem.answer, ANSWER_SHOWN)}")
         for letter, verdict in (("A", item.first.verdict), ("B", item.second.verdict)):
-            say(f"    {letter} {_short(_judgement(verdict), ANSWER_SHOWN)}")
+            say(f"    {letter} {head(_judgement(verdict), ANSWER_SHOWN)}")
     if (hidden := len(different) - DISAGREEMENTS_SHOWN) > 0:
         say(f"  … and {hidden} more")
     say(f"all of them: {stored}" if stored is not None else "--out FILE keeps them all, to be labelled")
@@ -112,7 +112,7 @@ def print_slowest(audit: Audit) -> None:
     grid = _table("", "A", "B")
     for index in sorted(timed, key=timed.__getitem__, reverse=True)[:SLOWEST_SHOWN]:
         item = audit.items[index]
-        grid.add_row(escape(clean(_name(item))), _seconds(item.first), _seconds(item.second))
+        grid.add_row(escape(_name(item)), _seconds(item.first), _seconds(item.second))
     console.print(grid)
 
 
@@ -142,11 +142,7 @@ def _seconds(timed: Timed) -> str:
 
 
 def _name(item: Item) -> str:
-    return f"{_short(item.problem.id, NAME_SHOWN)} sample {item.sample}"
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return f"{head(item.problem.id, NAME_SHOWN)} sample {item.sample}"
 
 
 def _table(*headings: str) -> Table:

@@ -10,9 +10,11 @@ import typer
 
 from rlsp.cli.options import DeadlineOption, LenientOption, ProblemsOption, TrustOption, VerifierOption, judging
 from rlsp.cli.progress import console
-from rlsp.cli.verdicts import print_comparison, say
+from rlsp.cli.terminal import say
+from rlsp.cli.verdicts import print_comparison
 from rlsp.evaluation import grading
 from rlsp.evaluation.grading import Graded
+from rlsp.verifiers.settings import STRICT
 
 if TYPE_CHECKING:
     from rlsp.evaluation.paired import Comparison
@@ -30,7 +32,7 @@ def compare(
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,
     lenient: LenientOption = False,
-    deadline: DeadlineOption = 5.0,
+    deadline: DeadlineOption = STRICT.deadline_seconds,
     trust: TrustOption = False,
 ) -> None:
     """The paired difference in accuracy, and whether the data are enough to speak of one."""
@@ -45,7 +47,8 @@ def compare(
     if all(each.published_correct is not None for each in (*mine, *yours)):
         mine, yours = grading.under_publisher(mine, first), grading.under_publisher(yours, second)
         theirs = _compare("Under the published verdicts", mine, yours, first, second, common)
-        say(survival(theirs, ours))
+        strict = settings.extraction == "strict" and not any(map(grading.holds_verdicts, (first, second)))
+        say(survival(theirs, ours, "strict: only marked answers count; see --lenient" if strict else ""))
 
 
 def _compare(

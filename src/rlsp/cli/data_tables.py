@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlsp.cli.progress import console
+from rlsp.cli.terminal import clean, clean_lines, head, tail
 from rlsp.tasks.data import Item
 from rlsp.tasks.filters import Dropped
 from rlsp.types import Problem
@@ -37,7 +38,7 @@ def print_prompts(problems: Sequence[Problem], render: Callable[[Problem], Rende
     """The first three prompts as the model would get them."""
     console.print(Text(f"Prompts ({how})", style="bold"))
     for problem in problems[:3]:
-        shown = printable(render(problem)[0])
+        shown = clean_lines(render(problem)[0])
         more = f" … ({len(shown) - LONGEST_PROMPT} more characters)" if len(shown) > LONGEST_PROMPT else ""
         level = f", level {problem.level}" if problem.level else ""
         console.print(Text(f"── {problem.id}{level} ".ljust(WIDTH, "─"), style="dim"))
@@ -89,30 +90,13 @@ def print_dropped(dropped: Sequence[Dropped], kept: int) -> None:
     table.add_column("for example")
     for reason, examples in reasons.items():
         first = examples[0]
-        example = Text(printable(first.name))
+        example = Text(clean(first.name))
         if first.detail:
-            example.append(f", {printable(first.detail)}")
+            example.append(f", {clean(first.detail)}")
         if first.question.strip():
             example.append(f"\n{head(first.question, 48)}", style="dim")
         table.add_row(reason, str(len(examples)), example)
     console.print(table, width=WIDTH, highlight=False)
-
-
-def printable(text: str) -> str:
-    """Without control characters, which could rewrite the terminal."""
-    return "".join(each if each.isprintable() or each == "\n" else "�" for each in text)
-
-
-def head(text: str, length: int) -> str:
-    """The beginning, on one line."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= length else line[: length - 2] + " …"
-
-
-def tail(text: str, length: int) -> str:
-    """The end, on one line."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= length else "… " + line[2 - length :]
 
 
 def print_unread(unread: Sequence[tuple[Problem, str]]) -> None:
@@ -120,6 +104,7 @@ def print_unread(unread: Sequence[tuple[Problem, str]]) -> None:
     if not unread:
         return
     console.print(Text("\nMatched only letter by letter", style="bold"), end="")
-    console.print(f"  {len(unread)} references that are no mathematics to the verifier", highlight=False)
+    count = "1 reference that is" if len(unread) == 1 else f"{len(unread)} references that are"
+    console.print(f"  {count} no mathematics to the verifier", highlight=False)
     for problem, obstacle in unread[:5]:
         console.print(Text(f"  {head(problem.answer, 40)}  ({head(obstacle, 60)})"), width=WIDTH)

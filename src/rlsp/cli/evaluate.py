@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,16 +21,15 @@ from rlsp.cli.options import (
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.cli.tables import print_results
 from rlsp.cli.verdicts import print_agreement, print_benchmark
-from rlsp.config import Recipe, load, to_toml
+from rlsp.config import Recipe, load_for_evaluation, override, to_toml
 from rlsp.errors import InputError
 from rlsp.evaluation import grading
 from rlsp.rollouts import foreign
 from rlsp.runs import check_writable, write_json, write_records, write_text
 from rlsp.tasks.splits import Split
 from rlsp.types import to_json
-
-if TYPE_CHECKING:
-    from rlsp.verifiers.settings import Settings
+from rlsp.verifiers import verify_all
+from rlsp.verifiers.settings import STRICT, Settings
 
 BENCHMARK_RECIPE = "smollm2-math"
 """How a benchmark is asked unless a recipe says otherwise."""
@@ -56,10 +54,13 @@ def evaluate(
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,
     lenient: LenientOption = False,
-    deadline: DeadlineOption = 5.0,
+    deadline: DeadlineOption = STRICT.deadline_seconds,
     trust: TrustOption = False,
     settings: SetOption = None,
-    split: Annotated[Split, typer.Option(help="The split that selects is not the one that reports.")] = Split.TEST,
+    split: Annotated[
+        Split | None,
+        typer.Option(help="Of the held-out problems; test. The split that selects is not the one to report."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="With --data a directory for everything, else the summary as JSON.")
     ] = None,
@@ -73,7 +74,7 @@ def evaluate(
     stored = rollouts or verdicts
     asking = {
         "RECIPE": recipe, "--model": model, "--data": data, "--limit": limit, "--samples": samples, "--set": settings,
-        "--temperature": temperature, "--max-response-tokens": max_response_tokens,
+        "--temperature": temperature, "--max-response-tokens": max_response_tokens, "--split": split,
     }  # fmt: skip
     judge = judging(lenient, deadline, trust)
     if stored is not None:
@@ -85,11 +86,18 @@ def evaluate(
         return
     if problems is not None:
         raise InputError("--problems goes with --rollouts; ask other problems by --data REF")
-    overrides = [*(settings or []), *_shorthands(model, temperature, max_response_tokens)]
+    keys = {
+        "model.path": model,
+        "evaluation.temperature": temperature,
+        "sampling.max_response_tokens": max_response_tokens,
+    }
     if data is not None:
-        overrides += ["task.name=data", f"task.data={_quoted(data)}", f"task.limit={limit or 0}"]
-        overrides += [f"task.verifier={_quoted(verifier)}"] if verifier else []
-        _benchmark(load(Recipe, recipe or BENCHMARK_RECIPE, overrides), samples or 1, judge, out, overwrite)
+        if split is not None:
+            raise InputError("--split: only of a RECIPE's held-out problems; --data REF asks all of its own")
+        keys |= {"task.name": "data", "task.data": data, "task.limit": limit or 0, "task.verifier": verifier}
+    overrides = [*(settings or []), *(override(key, value) for key, value in keys.items() if value is not None)]
+    if data is not None:
+        _benchmark(load_for_evaluation(recipe or BENCHMARK_RECIPE, overrides), samples or 1, judge, out, overwrite)
         return
     if recipe is None:
         raise InputError(
@@ -99,17 +107,18 @@ def evaluate(
         name for name, value in (("--limit", limit), ("--samples", samples), ("--verifier", verifier)) if value
     ]:
         raise InputError(f"{', '.join(given)}: only with --data REF; held-out problems are judged as in training")
-    _held_out(load(Recipe, recipe, overrides), split, judge, out, overwrite)
+    _held_out(load_for_evaluation(recipe, overrides), split or Split.TEST, judge, out, overwrite)
 
 
 def _held_out(recipe: Recipe, split: Split, judge: Settings, out: Path | None, overwrite: bool) -> None:
-    """pass@1 of the recipe's model on held-out problems."""
+    """pass@1 of the recipe's model on held-out problems. What can't be judged is found before anything is sampled."""
     if out is not None:
         check_writable(out, overwrite)
     from rlsp.engines import stages
 
-    policy = stages.open_policy(recipe.model.path)
     problems = stages.held_out_problems(recipe, split)
+    verify_all(problems, [""] * len(problems), judge)
+    policy = stages.open_policy(recipe.model.path)
     with LiveProgress() as progress:
         evaluation = stages.evaluate(policy, problems, recipe, progress, recipe.name, recipe.model.path, judge)
     summary = to_json(evaluation.summary)
@@ -119,7 +128,7 @@ def _held_out(recipe: Recipe, split: Split, judge: Settings, out: Path | None, o
 
 
 def _benchmark(recipe: Recipe, samples: int, judge: Settings, out: Path | None, overwrite: bool) -> None:
-    """Sample, store, judge, store."""
+    """Sample, store, judge, store. What can't be judged is found before anything is sampled."""
     temperature = recipe.evaluation.temperature
     if out is None:
         raise InputError("a benchmark stores its problems, rollouts and verdicts: give a directory by --out DIR")
@@ -132,6 +141,7 @@ def _benchmark(recipe: Recipe, samples: int, judge: Settings, out: Path | None, 
     from rlsp.evaluation.benchmark import summarise
 
     problems = tasks.data_problems(recipe.task)
+    verify_all(problems, [""] * len(problems), judge)
     policy = stages.open_policy(recipe.model.path)
     with LiveProgress() as progress:
         rollouts = stages.sample(policy, problems, samples, temperature, recipe, progress, "sample")
@@ -160,17 +170,3 @@ def _stored(
     print_agreement(graded)
     if out is not None:
         write_json(out, to_json(benchmark))
-
-
-def _shorthands(model: str | None, temperature: float | None, max_response_tokens: int | None) -> list[str]:
-    values = {
-        "model.path": None if model is None else _quoted(model),
-        "evaluation.temperature": temperature,
-        "sampling.max_response_tokens": max_response_tokens,
-    }
-    return [f"{key}={value}" for key, value in values.items() if value is not None]
-
-
-def _quoted(text: str) -> str:
-    """As a TOML string."""
-    return json.dumps(text, ensure_ascii=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from rlsp import runs
 from rlsp.cli.options import OverwriteOption, RecipeArgument, ResumeOption, SetOption, TrustOption, judging
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.cli.tables import print_differences, print_results
-from rlsp.config import Recipe, load, to_toml
+from rlsp.config import Recipe, load, override, to_toml
 from rlsp.errors import InputError
 from rlsp.runs import Run
 from rlsp.verifiers.settings import STRICT, Settings
@@ -36,9 +35,9 @@ def run(
     """SFT → exploration reward and verifier → PPO → evaluation → report."""
     overrides = list(settings or [])
     if model is not None:
-        overrides.append(f"model.path={json.dumps(model, ensure_ascii=False)}")
+        overrides.append(override("model.path", model))
     if data is not None:
-        overrides += ["task.name=data", f"task.data={json.dumps(data, ensure_ascii=False)}"]
+        overrides += [override("task.name", "data"), override("task.data", data)]
     resolved = load(Recipe, recipe, overrides)
     if dry_run:
         from rlsp.engines import native

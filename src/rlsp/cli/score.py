@@ -28,7 +28,7 @@ from rlsp.exploration import explorer_for
 from rlsp.rollouts import foreign
 from rlsp.runs import check_writable, read_records, write_records
 from rlsp.types import Problem, Rollout
-from rlsp.verifiers.settings import Settings
+from rlsp.verifiers.settings import STRICT, Settings
 
 
 def score(
@@ -37,7 +37,7 @@ def score(
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,
     lenient: LenientOption = False,
-    deadline: DeadlineOption = 5.0,
+    deadline: DeadlineOption = STRICT.deadline_seconds,
     trust: TrustOption = False,
     recipe: Annotated[
         str | None, typer.Option(help="Score rollouts of rlsp by this recipe's reward: exploration and total, too.")

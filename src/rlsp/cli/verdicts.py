@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rlsp.cli.progress import console
+from rlsp.cli.terminal import clean, say
 from rlsp.evaluation.grading import Graded
 
 if TYPE_CHECKING:
@@ -152,16 +153,6 @@ def number(estimate: Estimate | None) -> str:
 
 def probability(p: float) -> str:
     return f"{p:.4f}" if p >= 1e-4 else "≤ 0.0001"
-
-
-def clean(text: str) -> str:
-    """One line, without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def say(text: str) -> None:
-    """A line of text that may hold anything."""
-    console.print(clean(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _print_levels(levels: dict[int, Row], unit: str) -> None:

@@ -18,6 +18,7 @@ from rlsp.cli.options import (
     judging,
 )
 from rlsp.runs import check_writable, write_records
+from rlsp.verifiers.settings import STRICT
 
 app = typer.Typer(help="How far verdicts can be trusted.", no_args_is_help=True)
 
@@ -51,7 +52,7 @@ def audit_verdicts(
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,
     lenient: LenientOption = False,
-    deadline: DeadlineOption = 5.0,
+    deadline: DeadlineOption = STRICT.deadline_seconds,
     trust: TrustOption = False,
     overwrite: ReplaceOption = False,
 ) -> None:

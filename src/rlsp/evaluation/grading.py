@@ -42,6 +42,9 @@ class Graded:
 _KEYS = {Graded: {"problem_id", "correct", "reason"}, Score: {"problem_id", "verdict", "exploration"}}
 """What tells stored verdicts from responses."""
 
+_JUDGING = {"extraction": "--lenient", "deadline_seconds": "--deadline", "trusted_code": "--i-trust-this-code"}
+"""Which option sets which field of the settings."""
+
 
 def grade(answers: Answers, settings: Settings) -> list[Graded]:
     """Judge every response; in their order."""
@@ -60,18 +63,29 @@ def read(
 
     Args:
         problems, verifier: as for `foreign.read`; only for responses.
+        settings: how to judge; only for responses.
         published: take the publisher's verdicts for ours, and run no verifier.
 
     Raises:
-        InputError: a file of no known schema, without verdicts, or with two for one response.
+        InputError: a file of no known schema, without verdicts, or with two for one response; or told how to judge
+            where nothing is judged.
     """
-    if _stored(path) is None:
+    judging = [option for field, option in _JUDGING.items() if getattr(settings, field) != getattr(STRICT, field)]
+    if published and judging:
+        raise InputError(f"--published runs no verifier: leave out {', '.join(judging)}")
+    if not holds_verdicts(path):
         answers = foreign.read(path, problems, verifier)
         return as_published(answers, path) if published else grade(answers, settings)
-    if problems or verifier:
-        raise InputError(f"{path} holds verdicts already: leave out --problems and --verifier, or grade the responses")
+    reading = [option for option, value in (("--problems", problems), ("--verifier", verifier)) if value]
+    if given := [*reading, *judging]:
+        raise InputError(f"{path} holds verdicts already: leave out {', '.join(given)}, or grade the responses")
     graded = read_verdicts(path)
     return under_publisher(graded, path) if published else graded
+
+
+def holds_verdicts(path: Path) -> bool:
+    """Whether a file holds stored verdicts, not responses. Raises InputError when it can't be read."""
+    return _stored(path) is not None
 
 
 def read_verdicts(path: Path) -> list[Graded]:

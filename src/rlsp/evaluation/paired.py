@@ -13,7 +13,6 @@ from rlsp.evaluation.resampling import mean_interval, sign_flip
 from rlsp.evaluation.statistics import Z
 
 SIGNIFICANCE = 0.05
-POWER = 0.8
 Z_POWER = 0.841621
 """80 % quantile of the normal distribution."""
 FEWEST_DISCORDANT = 6
@@ -164,10 +163,12 @@ def conclusion(comparison: Comparison, first: str, second: str) -> str:
     )
 
 
-def survival(published: Comparison, regraded: Comparison) -> str:
-    """Whether what the publisher's verdicts say of the second model holds under ours, in plain words."""
+def survival(published: Comparison, regraded: Comparison, how: str = "") -> str:
+    """Whether what the publisher's verdicts say of the second model holds under ours, in plain words; `how` it was
+    regraded, where that is known."""
     then, now = (f"{100 * each.difference.value:+.1f} points" for each in (published, regraded))
     evidence = f"{then} (p = {in_words(published.p)}) as published, {now} (p = {in_words(regraded.p)}) regraded"
+    evidence += f" ({how})" if how else ""
     if not published.clear:
         return f"the published difference is not clear to begin with: {evidence}."
     if regraded.clear and (published.difference.value > 0) == (regraded.difference.value > 0):

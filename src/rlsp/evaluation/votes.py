@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import comb
 
 import numpy as np
@@ -17,14 +17,12 @@ def majority_at_k(
     answers: Sequence[str],
     correct: Sequence[bool],
     ks: Sequence[int],
-    classes: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> list[float]:
     """The chance that the vote of k random samples is right, for each k.
 
-    Votes go to classes of answers: equal strings are one class, and so are those that `classes` maps to one name. A
-    tie is split evenly among the classes that lead. "" is no answer and casts no vote; without any vote the outcome is
-    wrong. A class counts as right in the share of its samples that are.
+    Votes go to classes of equal answers. A tie is split evenly among the classes that lead. "" is no answer and casts
+    no vote; without any vote the outcome is wrong. A class counts as right in the share of its samples that are.
 
     Raises:
         ValueError: k is not between 1 and the number of samples.
@@ -32,11 +30,10 @@ def majority_at_k(
     samples = len(answers)
     if bad := [k for k in ks if not 0 < k <= samples]:
         raise ValueError(f"maj@{bad[0]} can't be estimated from {samples} samples")
-    names = [(classes or {}).get(answer, answer) if answer else "" for answer in answers]
-    votes = Counter(name for name in names if name)
-    right = Counter(name for name, good in zip(names, correct, strict=True) if name and good)
+    votes = Counter(answer for answer in answers if answer)
+    right = Counter(answer for answer, good in zip(answers, correct, strict=True) if answer and good)
     counts = list(votes.values())
-    shares = [right[name] / count for name, count in votes.items()]
+    shares = [right[answer] / count for answer, count in votes.items()]
     if samples <= EXACT_SAMPLES:
         chances = _exact(counts, shares, samples)
         return [chances[k] for k in ks]

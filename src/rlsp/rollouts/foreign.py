@@ -62,13 +62,15 @@ def read(path: Path, problems: Path | None = None, verifier: str | None = None) 
         raise InputError(f"{path} holds {schema.name}, which lack their questions: give them by --problems FILE")
     if not schema.problems_apart and problems is not None:
         raise InputError(f"{path} holds {schema.name}, which carry their questions: leave out --problems {problems}")
-    lookup = None if problems is None else _Lookup(problems, read_problems(problems, verifier))
+    if problems is None:
+        joined = [(where, row, _problem(row, where, path.stem, verifier or DEFAULT_VERIFIER)) for where, row in rows]
+    else:
+        joined = _join(list(rows), problems, read_problems(problems, verifier))
     asked: dict[str, Problem] = {}
     answered: list[Response] = []
     next_sample: dict[str, int] = {}
     seen: set[tuple[str, int]] = set()
-    for where, row in rows:
-        problem = lookup.find(row, where) if lookup else _problem(row, where, path.stem, verifier or DEFAULT_VERIFIER)
+    for where, row, problem in joined:
         _check_same(asked.setdefault(problem.id, problem), problem, where)
         for reply in row.replies:
             sample = next_sample.get(problem.id, 0) if row.sample is None else row.sample
@@ -166,21 +168,17 @@ def _check_same(known: Problem, again: Problem, where: str) -> None:
         )
 
 
-class _Lookup:
-    """Problems by id, else by row number from 0."""
-
-    def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
-        self.path, self.problems = path, problems
-        self.by_id = {problem.id: problem for problem in problems}
-
-    def find(self, row: Row, where: str) -> Problem:
-        assert row.identity is not None, where
-        if row.identity in self.by_id:
-            return self.by_id[row.identity]
-        number = row.identity if row.identity.isascii() and row.identity.isdecimal() else ""
-        if 0 < len(number) < 10 and int(number) < len(self.problems):
-            return self.problems[int(number)]
-        raise InputError(
-            f"{where}: {self.path} has no problem {row.identity!r:.80}: neither as an id nor as a row number from 0 to "
-            f"{len(self.problems) - 1}; its first id is {self.problems[0].id!r}"
-        )
+def _join(rows: Sequence[tuple[str, Row]], path: Path, problems: Sequence[Problem]) -> list[tuple[str, Row, Problem]]:
+    """Each row with its problem of the file at `path`: by id if every row names an id, else by row number from 0 if
+    every row is one. Never mixed: ids may be numbers, too."""
+    by_id = {problem.id: problem for problem in problems}
+    by_number = {str(number): problem for number, problem in enumerate(problems)}
+    for known in (by_id, by_number):
+        if all(row.identity in known for _, row in rows):
+            return [(where, row, known[str(row.identity)]) for where, row in rows]
+    strangers = [(where, row) for where, row in rows if row.identity not in by_id]
+    where, row = next((each for each in strangers if each[1].identity not in by_number), strangers[0])
+    raise InputError(
+        f"{where}: {path} has no problem {row.identity!r:.80}: the lines of a file name problems all by id, the first "
+        f"of which is {problems[0].id!r:.80}, or all by row number from 0 to {len(problems) - 1}"
+    )
