@@ -12,7 +12,7 @@ from rlsp.errors import InputError
 from rlsp.rollouts import foreign
 from rlsp.rollouts.foreign import Answers
 from rlsp.runs import write_records
-from rlsp.tasks.data import identity
+from rlsp.tasks.data import identity, read_problems
 from rlsp.types import Finish, Problem, Rollout
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "math500_rollouts"
@@ -283,3 +283,28 @@ def test_published_rollouts_of_math_500(name: str, right: int) -> None:
     assert all(each.published_pred is not None for each in answers.responses)
     levels = [problem.level for problem in answers.problems]
     assert [levels.count(level) for level in range(1, 6)] == [43, 90, 105, 128, 134]
+
+
+def test_tests_and_options_go_to_their_verifiers(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    rows = [{"problem": "Add.", "tests": [{"arguments": [1, 2], "returns": 3}], "function": "add", "responses": ["x"]}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    (problem,) = foreign.read(path, verifier="code").problems
+    assert problem.grading == {"tests": [{"arguments": [1, 2], "returns": 3}], "function": "add"}
+    with pytest.raises(
+        InputError, match=r":1: no reference answer, and nothing else that"
+    ):
+        foreign.read(path)
+    path.write_text(json.dumps({"problem": "Capital?", "options": ["Rome", "Paris"], "answer": "B", "response": "x"}))
+    (problem,) = foreign.read(path, verifier="choice").problems
+    assert (problem.answer, problem.grading) == ("B", {"options": ["Rome", "Paris"]})
+
+
+def test_a_file_does_not_choose_the_code_that_judges_it(tmp_path: Path) -> None:
+    problems = tmp_path / "problems.jsonl"
+    row = {"id": "a", "task": "some.module:judge", "question": "q", "answer": "1", "grading": {}}
+    problems.write_text(json.dumps(row))
+    for read in (foreign.read_problems, lambda path: read_problems(str(path))):
+        with pytest.raises(InputError, match=r"judged by the function 'some.module:judge': agree by --verifier"):
+            read(problems)
+    assert foreign.read_problems(problems, "some.module:judge")[0].task == "some.module:judge"

@@ -169,7 +169,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monke
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match="No space left"):
         runs.write_json(path, {"new": True})
     assert names(tmp_path) == ["a.json"]
     assert runs.read_json(path) == {"old": True}
@@ -313,3 +313,18 @@ def test_metrics_are_appended_a_line_at_a_time(tmp_path: Path) -> None:
     assert list(runs.read_lines(path)) == [(1, {"step": 1, "reward": 0.25})], "flushed at once"
     runs.MetricsLog(path).write({"step": 2})
     assert [values["step"] for _, values in runs.read_lines(path)] == [1, 2]
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    source = tmp_path / "source.jsonl"
+    source.write_text("{}")
+    with pytest.raises(InputError, match="is what is read"):
+        runs.check_writable(tmp_path / "." / "source.jsonl", overwrite=True, read=(None, source))
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a /proc")
+def test_a_place_that_takes_no_files_is_refused_before_any_work() -> None:
+    with pytest.raises(InputError, match="can't be written into /proc"):
+        runs.check_writable(Path("/proc/results.jsonl"), overwrite=False)
+    with pytest.raises(InputError, match="can't be written: No such file"):
+        runs.write_records(Path("/proc/results.jsonl"), [])

@@ -567,3 +567,10 @@ def test_the_filter_decides_as_documented(machine: str, read: int, clone: int, o
     assert decide(machine, 0x40000000 + read) == seccomp.KILL
     denied = [numbers[column] for numbers in seccomp.DENIED.values() if numbers[column] is not None]
     assert {decide(machine, number) for number in denied if number is not None} == {seccomp.REFUSE | 1}
+
+
+def test_installed_packages_are_not_there() -> None:
+    places = [str(place) for place in sandbox.installed_packages()]
+    assert any((place / "pip").is_dir() for place in sandbox.installed_packages()), "the host has some to hide"
+    program = f"import os; print([name for place in {places!r} for name in os.listdir(place)])"
+    assert sandbox.run(program).stdout == b"[]\n"

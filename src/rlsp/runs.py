@@ -13,12 +13,14 @@ Files appear whole or not at all: they are written beside their place and rename
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -168,14 +170,19 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_writable(path: Path, overwrite: bool) -> None:
-    """Raises InputError, before any work, when `path` can't become a file or directory of results: it exists and may
-    not be overwritten, or its parent is none."""
+def check_writable(path: Path, overwrite: bool, read: Iterable[Path | None] = ()) -> None:
+    """Raises InputError, before any work, when `path` can't become a file or directory of results: it is one of the
+    files that are `read`, it exists and may not be overwritten, or its parent is none."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists: replace it by --overwrite, or give another --out")
+    if any(each is not None and each.resolve() == path.resolve() for each in read):
+        raise InputError(f"{path} is what is read: results would replace it; give another --out")
     parent = next(each for each in path.absolute().parents if each.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"{path} can't be written: {parent} is no directory that we may write to; give another --out")
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} can't be written into {parent}: {error.strerror}; give another --out") from None
 
 
 def remove(directory: Path, recipe: Recipe) -> None:
@@ -302,16 +309,20 @@ class MetricsLog:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Raises InputError when the file system says no."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} can't be written: {error.strerror or error}; give another place, or make room") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _version(package: str) -> str:

@@ -161,7 +161,7 @@ def _stored(
 ) -> None:
     """The same figures without a model."""
     if out is not None:
-        check_writable(out, overwrite)
+        check_writable(out, overwrite, (path, problems))
     from rlsp.evaluation.benchmark import summarise
 
     graded = grading.read(path, problems, verifier, judge)

@@ -25,7 +25,7 @@ def sample(
 ) -> None:
     """Sample the recipe's model (--set model.path=DIR); rollouts carry no reward, `rlsp score` judges them."""
     resolved = load(Recipe, recipe, settings or [])
-    check_writable(out, overwrite)
+    check_writable(out, overwrite, (problems,))
     asked = list(read_records(problems, Problem))
     if not asked:
         raise InputError(f"{problems}: no problems in it")

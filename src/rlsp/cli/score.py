@@ -46,7 +46,7 @@ def score(
     overwrite: ReplaceOption = False,
 ) -> None:
     """The verdict on every response; docs/evaluation.md shows the schemas that are read."""
-    check_writable(out, overwrite)
+    check_writable(out, overwrite, (responses, problems))
     if recipe is not None:
         if verifier or lenient:
             raise InputError("--recipe judges as training does: leave out --verifier and --lenient")

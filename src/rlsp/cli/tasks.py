@@ -156,7 +156,7 @@ def filter_data(
     """Write the problems that are usable, different, in no test set, not yet solved and short enough, as JSONL."""
     if not out.name.endswith((".jsonl", ".jsonl.zst", ".jsonl.gz")):
         raise InputError(f"--out {out}: problems are written as JSONL; end the name in .jsonl, .jsonl.zst or .jsonl.gz")
-    check_writable(out, overwrite)
+    check_writable(out, overwrite, (Path(data), solved))
     task = _task(data, verifier, column, against, ngram, solved, solved_rate)
     render = _renderer(model, instruction, max_prompt_tokens)
     _, kept, dropped = sources.survey(task)

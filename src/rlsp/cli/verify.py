@@ -61,7 +61,7 @@ def audit_verdicts(
     from rlsp.evaluation.audit import check_labelled, disagreement, run
 
     if out is not None:
-        check_writable(out, overwrite)
+        check_writable(out, overwrite, (responses, problems))
     audit = run(responses, problems, verifier, against, judging(lenient, deadline, trust), labels)
     if out is not None:
         write_records(out, [disagreement(item) for item in audit.disagreements])

@@ -46,8 +46,19 @@ def reference_of(value: Any, where: str) -> str:
 
 
 def answer_of(values: Mapping[str, Any], where: str) -> str:
-    """The reference under the first of the names of references that is there."""
+    """The reference under the first of the names of references that is there; "" where there is something else to judge
+    by."""
+    if extras_of(values) and not any(values.get(key) for key in values if key.casefold() in COLUMNS["answer"]):
+        return ""
     return reference_of(named(values, COLUMNS["answer"], where), where)
+
+
+def extras_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a verifier may need beyond the answer: `grading` as rlsp writes it, `options`, tests and their function."""
+    folded = {key.casefold(): value for key, value in values.items() if value not in (None, "", [])}
+    names = {"grading": ("grading",), "options": ("options",), **{key: COLUMNS[key] for key in ("tests", "function")}}
+    found = {key: next((folded[name] for name in every if name in folded), None) for key, every in names.items()}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def identity_of(value: Any, where: str) -> str:

@@ -5,17 +5,18 @@ docs/evaluation.md shows one line of each schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rlsp.errors import InputError
 from rlsp.rollouts import schemas
-from rlsp.rollouts.fields import answer_of, identity_of, question_of
+from rlsp.rollouts.fields import answer_of, extras_of, identity_of, question_of
 from rlsp.rollouts.schemas import Row, Schema
 from rlsp.runs import read_lines
-from rlsp.tasks.data import identity, level_of
+from rlsp.tasks.data import check_agreed, identity, level_of
+from rlsp.tasks.unit_tests import read_tests
 from rlsp.types import Finish, Problem, Rollout, from_json
 
 DEFAULT_VERIFIER = "math"
@@ -114,6 +115,7 @@ def read_problems(path: Path, verifier: str | None = None) -> list[Problem]:
         if isinstance(values, dict) and values.keys() >= {"id", "task", "question", "answer"}:
             problem = from_json(Problem, values, where)
             problem = replace(problem, task=verifier) if verifier else problem
+            check_agreed(problem, verifier, where)
         else:
             problem = _problem(_question_row(values, where), where, path.stem, verifier or DEFAULT_VERIFIER)
         _check_same(by_id.setdefault(problem.id, problem), problem, where)
@@ -150,13 +152,32 @@ def _question_row(values: Any, where: str) -> Row:
     if not isinstance(values, dict):
         raise InputError(f"{where}: a JSON object with question and answer is needed, got {values!r:.60}")
     given = identity_of(values["id"], f"{where}: id") if "id" in values else None
-    return Row(given, question_of(values, where), answer_of(values, where), level_of(values.get("level")), ())
+    question, answer, level = question_of(values, where), answer_of(values, where), level_of(values.get("level"))
+    return Row(given, question, answer, level, (), extras=extras_of(values))
 
 
 def _problem(row: Row, where: str, source: str, verifier: str) -> Problem:
     assert row.question is not None, where
     name = identity(verifier, row.question) if row.identity is None else row.identity
-    return Problem(name, verifier, row.question, row.answer, row.level, source)
+    grading = _grading(row.extras, where, verifier)
+    if not row.answer and not grading:
+        raise InputError(f"{where}: no reference answer, and nothing else that the verifier {verifier!r} judges by")
+    return Problem(name, verifier, row.question, row.answer, row.level, source, grading)
+
+
+def _grading(extras: Mapping[str, Any], where: str, verifier: str) -> dict[str, Any]:
+    grading = extras.get("grading", {})
+    if not isinstance(grading, dict):
+        raise InputError(f"{where}: 'grading' is an object, got {grading!r:.60}")
+    grading = dict(grading)
+    if "options" in extras:
+        grading.setdefault("options", extras["options"])
+    if verifier == "code" and "tests" in extras:
+        try:
+            grading |= read_tests(extras["tests"], extras.get("function", ""))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    return grading
 
 
 def _check_same(known: Problem, again: Problem, where: str) -> None:

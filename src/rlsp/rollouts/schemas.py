@@ -7,7 +7,7 @@ OpenAI's Batch API output and chat fine-tuning format, and rlsp's own rollouts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlsp.errors import InputError
@@ -15,6 +15,7 @@ from rlsp.rollouts.fields import (
     FINISHES,
     answer_of,
     column,
+    extras_of,
     finish_of,
     flag_of,
     identity_of,
@@ -31,7 +32,7 @@ from rlsp.types import Finish, Rollout, from_json
 
 DOCUMENTED = """the schemas known, one JSON object a line:
   {"problem"|"question"|"prompt": …, "answer": …, "response": … or "responses": […]}, if you like with "id", "level",
-      "tokens", "finish", "published_correct", "published_pred"
+      "tokens", "finish", "published_correct", "published_pred"; "tests" or "options" for --verifier code or choice
   {"problem_id", "sample", "response_ids", "text", …}     rollouts of rlsp, with --problems
   {"doc", "target", "resps", …}                           samples_*.jsonl of lm-evaluation-harness
   {"custom_id", "response": {"body": …}}                  output of OpenAI's Batch API, with --problems
@@ -52,7 +53,7 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Row:
     """Responses to one problem. `question` is None where the problem must be looked up by `identity`; `sample` is None
-    where samples are numbered in the order of the file."""
+    where samples are numbered in the order of the file; `extras` is what the verifier may need beyond the answer."""
 
     identity: str | None
     question: str | None
@@ -60,6 +61,7 @@ class Row:
     level: int
     replies: tuple[Reply, ...]
     sample: int | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ def _simple(values: Mapping[str, Any], where: str) -> Row:
         for index, text in enumerate(texts)
     )
     identity = identity_of(values["id"], f"{where}: id") if "id" in values else None
-    return Row(identity, question_of(values, where), answer_of(values, where), level_of(values.get("level")), replies)
+    question, answer, level = question_of(values, where), answer_of(values, where), level_of(values.get("level"))
+    return Row(identity, question, answer, level, replies, extras=extras_of(values))
 
 
 def _rollout(values: Mapping[str, Any], where: str) -> Row:
@@ -193,7 +196,8 @@ def _chat(values: Mapping[str, Any], where: str) -> Row:
         tokens_of(values.get("tokens"), where),
     )
     identity = identity_of(values["id"], f"{where}: id") if "id" in values else None
-    return Row(identity, question, answer_of(values, where), level_of(values.get("level")), (reply,))
+    answer, level = answer_of(values, where), level_of(values.get("level"))
+    return Row(identity, question, answer, level, (reply,), extras=extras_of(values))
 
 
 _SCHEMAS = (

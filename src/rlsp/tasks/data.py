@@ -131,9 +131,23 @@ def scan(
             problem = from_json(Problem, row, where)
             if verifier not in ("math", problem.task):
                 raise InputError(f"{where}: the problem names its verifier {problem.task!r}, not {verifier!r}")
+            check_agreed(problem, verifier, where)
             yield Item(where, problem, problem.answer)
         else:
             yield _item(row, where, source, verifier, columns or {})
+
+
+def check_agreed(problem: Problem, verifier: str | None, where: str) -> None:
+    """Data don't choose what code runs: a problem that names a function as its judge needs the user's word.
+
+    Raises:
+        InputError: `verifier`, which the user gave, is another one.
+    """
+    if ":" in problem.task and problem.task != verifier:
+        raise InputError(
+            f"{where}: the problem wants to be judged by the function {problem.task!r}: agree by --verifier "
+            f"{problem.task}, in a recipe by task.verifier"
+        )
 
 
 def _gym_problems(reference: str, count: int) -> list[Problem]:

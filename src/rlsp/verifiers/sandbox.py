@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -248,6 +249,16 @@ def _mounts() -> Iterator[str]:
         for parent in [*reversed(prefix.parents)][1:]:
             yield from ("--dir", str(parent))
         yield from ("--ro-bind", str(prefix), str(prefix))
+    for packages in installed_packages():
+        yield from ("--tmpfs", str(packages), "--remount-ro", str(packages))
+
+
+def installed_packages() -> list[Path]:
+    """Where the interpreter that runs programs would find packages; programs get the standard library alone."""
+    base = os.path.realpath(sys.base_prefix)
+    places = {Path(sysconfig.get_path(name, vars={"base": base, "platbase": base})) for name in ("purelib", "platlib")}
+    places |= {path for root in ("/usr", "/usr/local") for path in Path(root, "lib").glob("python3*/*-packages")}
+    return sorted(path for path in places if path.is_dir())
 
 
 def _program(name: str) -> str:
