@@ -319,7 +319,7 @@ def _replace(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path} can't be written: {error.strerror or error}; give another place, or make room") from None
+        raise InputError(f"{path} can't be written: {error.strerror or error}; make room, or write elsewhere") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
