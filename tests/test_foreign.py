@@ -291,9 +291,7 @@ def test_tests_and_options_go_to_their_verifiers(tmp_path: Path) -> None:
     path.write_text("\n".join(map(json.dumps, rows)))
     (problem,) = foreign.read(path, verifier="code").problems
     assert problem.grading == {"tests": [{"arguments": [1, 2], "returns": 3}], "function": "add"}
-    with pytest.raises(
-        InputError, match=r":1: no reference answer, and nothing else that"
-    ):
+    with pytest.raises(InputError, match=r":1: no reference answer, and nothing else that"):
         foreign.read(path)
     path.write_text(json.dumps({"problem": "Capital?", "options": ["Rome", "Paris"], "answer": "B", "response": "x"}))
     (problem,) = foreign.read(path, verifier="choice").problems
