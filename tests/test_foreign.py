@@ -186,7 +186,8 @@ def test_half_a_surrogate_pair_does_not_stop_the_grading(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ([1, 2], ["a JSON object is needed", "the schemas known"]),
+        ([1, 2], ["a JSON array; write its objects one a line"]),
+        (1, ["a JSON object is needed", "the schemas known"]),
         ({"text": "42"}, ["no known schema has the keys 'text'", "custom_id", "messages", "resps"]),
         ({"answer": "42", "response": "x"}, ["none of question, problem, prompt", "'answer', 'response'"]),
         ({"question": "q", "response": "x"}, ["none of answer, solution"]),

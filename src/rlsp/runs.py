@@ -244,13 +244,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         text = _decompress(path.read_bytes(), path.suffix).decode("utf-8-sig")
     except (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError) as error:
-        raise InputError(f"{path}: can't be read as JSONL: {error}") from None
+        reason = getattr(error, "strerror", None) or error  # an OSError's text repeats the path
+        raise InputError(f"{path}: can't be read as JSONL: {reason}") from None
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 yield number, _parse(line)
             except ValueError as error:
-                raise InputError(f"{path}:{number}: not JSON: {error}") from None
+                raise InputError(f"{path}:{number}: not JSON: {error}; write one whole object a line") from None
 
 
 def _parse(text: str) -> Any:

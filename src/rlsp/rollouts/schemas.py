@@ -80,6 +80,8 @@ def detect(values: Any, where: str) -> Schema:
     Raises:
         InputError: it is no object, or of none of them.
     """
+    if isinstance(values, list):
+        raise InputError(f"{where}: a JSON array; write its objects one a line, without the array")
     if not isinstance(values, dict):
         raise InputError(f"{where}: a JSON object is needed, got {values!r:.60}; {DOCUMENTED}")
     for schema in _SCHEMAS:
