@@ -48,7 +48,7 @@ _HEDGE = re.compile(
 _PROSE = re.compile(r"[A-Za-z]{2,}")
 _CONDITION = re.compile(r"\b(?:if|when|since|because|given that)\b[^,.]*,", re.IGNORECASE)
 _WAYS = re.compile(rf"\bin (?:exactly |a total of )?{_PLACE} (?:different |distinct |possible |unique )*ways\b")
-_BLANK_LINE = re.compile(r"\n\s*\n")
+BLANK_LINE = re.compile(r"\n\s*\n")
 
 
 def concluded(response: str) -> str:
@@ -85,7 +85,7 @@ def only_value(phrase: str) -> str:
 
 def _closing(text: str) -> str:
     """The last paragraph; a formula set apart belongs to the sentence around it."""
-    paragraphs = [paragraph.strip() for paragraph in _BLANK_LINE.split(text.strip()) if paragraph.strip()]
+    paragraphs = [paragraph.strip() for paragraph in BLANK_LINE.split(text.strip()) if paragraph.strip()]
     closing = paragraphs.pop() if paragraphs else ""
     while paragraphs and (
         paragraphs[-1].endswith((":", ",")) or not _PROSE.search(_VALUE.sub("", closing)) or closing[0].islower()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from rlsp.tasks.boxes import boxes
-from rlsp.verifiers.conclusion import concluded, only_value
+from rlsp.verifiers.conclusion import BLANK_LINE, concluded, only_value
 
 MAX_CHARACTERS = 20_000
 """Only the end of a longer response is searched for its answer."""
@@ -30,7 +30,6 @@ _NEXT_SENTENCE = re.compile(r"[.!]\**(?:\s|$)")
 _JOINER = re.compile(
     r"[\s$,;&.]|\\[()\[\],;: ]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|[A-Za-z](?:_\{?\w\}?)?\s*="
 )
-_BLANK_LINE = re.compile(r"\n\s*\n")
 
 
 def extract(response: str, mode: str = "strict") -> str:
@@ -50,7 +49,7 @@ def _last_boxes(text: str, found: list[tuple[int, int, str]]) -> str:
     group = [found[-1]]
     for start, end, content in reversed(found[:-1]):
         between = text[end : group[0][0]]
-        if len(between) > 40 or _BLANK_LINE.search(between) or _JOINER.sub("", between):
+        if len(between) > 40 or BLANK_LINE.search(between) or _JOINER.sub("", between):
             break
         group.insert(0, (start, end, content))
     return ", ".join(dict.fromkeys(content for _, _, content in group))

@@ -39,8 +39,8 @@ START_SECONDS = 30.0
 EXIT_SECONDS = 1.0
 """What a process gets, beyond its deadline, to end after it closed its outputs."""
 WORKING_BYTES = 16 << 20
-"""The tmpfs's content. bwrap can't bound the number of its files: empty ones cost the kernel about 1 KB each, which was
-measured to come to 200 MB a second, until the deadline."""
+"""The tmpfs's content. bwrap can't bound the number of its files: even empty ones cost the kernel memory until the
+deadline."""
 PROCESSES = 64
 FILES = 64
 STACK_BYTES = 64 << 20

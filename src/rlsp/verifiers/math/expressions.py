@@ -28,9 +28,7 @@ _BARE_FUNCTION = re.compile(rf"(?<![\\A-Za-z])({'|'.join(_BARE_NAMES)})(?![A-Za-
 _BARE_ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 _BARE_POWER = re.compile(r"\^\s*\(([^()]*)\)")
 _LONG_POWER = re.compile(r"\^\s*(-?\d{2,})")
-_OPERATOR_NAME = re.compile(
-    r"\\(?:operatorname|text)\s*\{\s*(sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|max|min|gcd|lcm|det)\s*\}"
-)
+_OPERATOR_NAME = re.compile(rf"\\(?:operatorname|text)\s*\{{\s*({'|'.join(FUNCTIONS)})\s*\}}")
 _DEGREE = re.compile(r"(\d+(?:\.\d+)?|\([^()]*\))\s*\\degree")
 _CAPITAL = re.compile(rf"([a-z])_\{{{CAPITAL}(\w*)\}}")
 
@@ -50,7 +48,7 @@ def parse(latex: str) -> Any:
     check(prepared)
     try:
         parsed = latex2sympy(prepared, is_real=True, convert_degrees=False, normalization_config=None)
-    except RecursionError:
+    except (RecursionError, MemoryError):
         raise
     except Exception as error:  # the parser raises bare Exception on text that the model wrote
         raise ValueError(f"not an expression: {str(error)[:80]!r}") from None

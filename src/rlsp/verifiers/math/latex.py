@@ -26,7 +26,8 @@ _SUBSCRIPT = re.compile(f"[{''.join(SUBSCRIPTS)}]+")
 _DELIMITERS = re.compile(r"\$|\\[()\[\]]")
 _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|middle)(?![A-Za-z])\.?")
 _STYLES = re.compile(
-    r"\\(?:display|text|script|scriptscript)style(?![A-Za-z])|\\(?:tiny|small|large|Large|LARGE|huge|Huge)(?![A-Za-z])|\\(?:text)?color\{[^{}]*\}|\\(?:no)?limits(?![A-Za-z])|\\label\{[^{}]*\}|\\(?:rm|bf|it)(?![A-Za-z])"
+    r"\\(?:(?:display|text|script|scriptscript)style|tiny|small|large|Large|LARGE|huge|Huge|(?:no)?limits|rm|bf|it)"
+    r"(?![A-Za-z])|\\(?:text)?color\{[^{}]*\}|\\label\{[^{}]*\}"
 )
 _TEXTS = re.compile(
     r"\\(?:text(?:bf|it|rm|normal|sf|tt|up)?|mbox|hbox|mathrm|mathbf|mathit|mathsf|textnormal|boldsymbol|bm)\s*\{"

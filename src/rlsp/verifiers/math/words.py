@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+from rlsp.verifiers.math.limits import FUNCTIONS
+
 _CLOCK = re.compile(r"(\d{1,2}:\d{2})\s*(?:\\text\{)?\s*([ap])\.?\s*m\.?\s*\}?", re.IGNORECASE)
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*[.,]?")
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
-_FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt max min gcd lcm mod pi frac infinity"
-    " inf theta alpha beta gamma det deg lim floor ceil abs".split()
+_MATHEMATICS = frozenset(FUNCTIONS) | frozenset(
+    "sqrt mod pi frac infinity inf theta alpha beta gamma deg lim floor ceil abs".split()
 )
 _CHOICE = re.compile(r"(?:\\text\{\s*)?[(\[]?\s*(?:\\text\{\s*)?\(?([A-Z])\)?\s*\}?\s*[)\]]?\s*\}?[.:]?")
 _CHOICE_NAMED = re.compile(r"(?:\\text\{\s*)?(?:choice|option|answer)\s+\(?([A-Z])\)?\s*\}?", re.IGNORECASE)
@@ -37,7 +38,7 @@ def choice_letter(text: str) -> str:
 
 def is_words(text: str) -> bool:
     """Whether it is prose: words that name no function, one of them longer than a variable, or set upright."""
-    if any(name in _FUNCTIONS for name in re.findall(r"[A-Za-z]+", _TEXT.sub(" ", text).lower())):
+    if any(name in _MATHEMATICS for name in re.findall(r"[A-Za-z]+", _TEXT.sub(" ", text).lower())):
         return False
     words = plain(text).split()
     named = bool(words) and bool(_LONG_WORD.match(words[0]))
