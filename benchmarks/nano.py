@@ -29,7 +29,7 @@ from rlsp.runs import Run, read_records, write_json
 from rlsp.tasks import countdown
 from rlsp.types import Problem, Rollout, Score, to_json
 
-OUTCOME_ONLY = ("reward.alpha=1.0", "exploration.kind=none", "reward.truncation=keep")
+OUTCOME_ONLY = ("reward.alpha=1.0", "exploration=none", "reward.truncation=keep")
 Row = dict[str, Any]
 
 

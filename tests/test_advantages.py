@@ -64,7 +64,7 @@ def rollout(length: int = 3) -> Rollout:
 def test_eq1_is_its_definition(alpha: float, correct: bool) -> None:
     for exploration in (-2.5, -0.01, 0.0, 0.7):
         score = combine(
-            rollout(), Verdict(correct, "", Reason.MATCH), Exploration(exploration, {}), RewardRecipe(alpha=alpha)
+            rollout(), Verdict(correct, "", Reason.MATCH), Exploration(exploration, {}), alpha, RewardRecipe()
         )
         indicator = 1 if correct else 0
         assert score.total == pytest.approx(alpha * indicator + (1 - alpha) * exploration, abs=1e-15)
@@ -72,10 +72,10 @@ def test_eq1_is_its_definition(alpha: float, correct: bool) -> None:
 
 def test_eq1_by_hand_with_the_length_reward() -> None:
     # A right answer of 4000 tokens, C = 1000: 0.8 · 1 + 0.2 · (−1000/4000) = 0.8 − 0.05 = 0.75
-    right = combine(rollout(), Verdict(True, "", Reason.MATCH), Exploration(-1000 / 4000, {}), RewardRecipe())
+    right = combine(rollout(), Verdict(True, "", Reason.MATCH), Exploration(-1000 / 4000, {}), 0.8, RewardRecipe())
     assert right.total == pytest.approx(0.75, abs=1e-15)
     # A wrong answer of 10 tokens: 0.2 · (−1000/10) = −20, clamped to −10
-    wrong = combine(rollout(), Verdict(False, "", Reason.MISMATCH), Exploration(-1000 / 10, {}), RewardRecipe())
+    wrong = combine(rollout(), Verdict(False, "", Reason.MISMATCH), Exploration(-1000 / 10, {}), 0.8, RewardRecipe())
     assert wrong.total == -10.0
     assert (wrong.verdict.correct, wrong.exploration.value, wrong.alpha) == (False, -100.0, 0.8)
 

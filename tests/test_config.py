@@ -12,14 +12,14 @@ from rlsp.config import (
     REPOSITORY_RECIPES,
     CorpusRecipe,
     PretrainRecipe,
-    R,
     Recipe,
-    find,
     load,
     load_for_evaluation,
     override,
     to_toml,
 )
+from rlsp.config.exploration import LengthRecipe
+from rlsp.config.reading import R, find
 from rlsp.errors import InputError
 from rlsp.tasks import GENERATED
 
@@ -79,7 +79,7 @@ def test_shipped_recipe_parses(path: Path) -> None:
 def test_defaults_are_the_papers(minimal: str) -> None:
     recipe = load(Recipe, minimal)
     assert (recipe.reward.alpha, recipe.reward.clamp, recipe.reward.truncation) == (0.8, 10, "floor")
-    assert (recipe.exploration.kind, recipe.exploration.c_per_budget * 4096) == ("length", 1000)
+    assert recipe.exploration.parts == {"length": LengthRecipe(c_per_budget=1000 / 4096)}
     assert (recipe.ppo.clip, recipe.ppo.value_clip, recipe.ppo.kl_coefficient) == (0.2, 0.2, 0.05)
     assert (recipe.ppo.gamma, recipe.ppo.gae_lambda) == (1, 0.95)
     assert (recipe.ppo.epochs, recipe.ppo.critic_warmup_steps, recipe.ppo.warmup_share) == (1, 4, 0.03)
@@ -123,7 +123,10 @@ def test_a_recipe_does_not_change_after_reading(minimal: str) -> None:
         ),
         (["sampling.cache_tokens=119"], ["sampling.cache_tokens = 119", "120 tokens", "raise it"]),
         (["ppo.microbatch_tokens=119"], ["ppo.microbatch_tokens = 119", "120 tokens", "raise it"]),
-        (["exploration.kind=none"], ["'none' has no floor", "set reward.truncation to 'keep' or 'mask'"]),
+        (
+            ["exploration=none"],
+            ["reward of 0 has no floor", "set reward.truncation to 'keep' or 'mask'"],
+        ),
     ],
 )
 def test_impossible_combination_names_the_fix(minimal: str, overrides: list[str], fragments: list[str]) -> None:
@@ -140,8 +143,8 @@ def test_impossible_combination_names_the_fix(minimal: str, overrides: list[str]
         ["ppo.critic_warmup_steps=9"],
         ["ppo.minibatch_rollouts=12"],
         [SFT, DEMONSTRATIONS],
-        ["exploration.kind=none", "reward.truncation=keep"],
-        ["exploration.kind=none", "reward.truncation=mask"],
+        ["exploration=none", "reward.truncation=keep"],
+        ["exploration=none", "reward.truncation=mask"],
         ["task={name='data', data='mine.jsonl', limit=3, verifier='exact', filters={deduplicate=true}}"],
     ],
 )
@@ -193,7 +196,7 @@ def test_no_levels_are_refused(minimal: str) -> None:
     refusal(Recipe, minimal, "task.levels=[]")
 
 
-@pytest.mark.parametrize("key", ["sampling.temperature", "ppo.kl_coefficient", "exploration.c_per_budget"])
+@pytest.mark.parametrize("key", ["sampling.temperature", "ppo.kl_coefficient", "exploration.length.c_per_budget"])
 def test_infinity_is_refused(minimal: str, key: str) -> None:
     refusal(Recipe, minimal, f"{key}=inf")
 

@@ -10,7 +10,7 @@ import pytest
 from rlsp.config import RewardRecipe
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.evaluation.statistics import wilson
-from rlsp.exploration.none import NoReward
+from rlsp.exploration.composite import Composite
 from rlsp.reward import score
 from rlsp.tasks import chain_sum, countdown
 from rlsp.types import Exploration, Finish, Problem, Reason, Rollout, Score, Verdict
@@ -71,7 +71,7 @@ def test_summary_counts_behaviours_of_its_rollouts() -> None:
     each = countdown.problem((3, 7, 12), 33)
     text = "3 + 7 = 10, 10 + 12 = 22; is it 33? no\n3 * 7 = 21, 21 + 12 = 33; is it 33? yes"
     rollouts = [Rollout(each.id, 0, (1,), (2,), (0.0,), text, Finish.EOS, 1.0, 0)]
-    scores = score([each], rollouts, NoReward(), RewardRecipe())
+    scores = score([each], rollouts, Composite({}), RewardRecipe())
     summary = summarise("a", "A", [each], rollouts, scores)
     assert summary.accuracy == 1
     assert (summary.behaviours["backtracks"], summary.behaviours["honest_share"]) == (1, 1)
@@ -111,7 +111,7 @@ def test_votes_go_to_calculations_not_to_their_spelling() -> None:
         Rollout(each.id, index, (1,), (2,) * 4, (0.0,) * 4, text, Finish.EOS, 1.0, 0)
         for index, text in enumerate(texts)
     ]
-    scores = score([each], rollouts, NoReward(), RewardRecipe())
+    scores = score([each], rollouts, Composite({}), RewardRecipe())
     assert self_consistency("v", "V", [each], rollouts, scores, 20).accuracy == 1
     assert self_consistency("v", "V", [each], rollouts, scores, 16).accuracy == 0, "two against two: the first"
 

@@ -30,7 +30,7 @@ def curve(metric: str, *settings: str) -> tuple[float, float, float]:
 
 
 def test_paid_for_being_right_it_gets_right_more_often() -> None:
-    before, after, kl = curve("accuracy", "reward.alpha=1", "exploration.kind=none")
+    before, after, kl = curve("accuracy", "reward.alpha=1", "exploration=none")
     assert after > before + 0.08
     assert 0 < kl < 0.2
 

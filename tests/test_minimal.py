@@ -19,6 +19,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from rlsp import models, sft
 from rlsp.config import PpoRecipe, RewardRecipe
 from rlsp.demonstrations.search import unroll
+from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.length import LengthReward
 from rlsp.models import frozen_copy, token_logprobs
 from rlsp.prompts import encode_prompt, encode_response
@@ -95,7 +96,7 @@ def both(minimal: ModuleType, tiny_model: LlamaForCausalLM, tokenizer: PreTraine
     )
     rewards_B = minimal.rewards_of(correct_B, rollouts, MAX_TOKENS)
     experience = minimal.experience_of(tiny_model, reference, critic, rollouts, rewards_B)
-    explorer = LengthReward(c=minimal.C_PER_BUDGET * MAX_TOKENS)
+    explorer = Composite({"length": Weighted(1.0, 1.0, LengthReward(minimal.C_PER_BUDGET * MAX_TOKENS))})
     scores = score(problems, records, explorer, RewardRecipe())
     batch = collate(records, scores, False, torch.device("cpu"))
     library_experience = gather(batch, reference, library_critic, PPO)

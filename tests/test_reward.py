@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
 
 from rlsp.config import Recipe, RewardRecipe, load
-from rlsp.exploration import Explorer, explorer_for
+from rlsp.exploration import explorer_for
+from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.length import LengthReward
-from rlsp.exploration.none import NoReward
-from rlsp.reward import combine, parts, score
+from rlsp.exploration.part import Explorer, OutcomeExplorer, Part
+from rlsp.reward import alpha_at, combine, parts, score
 from rlsp.tasks import chain_sum, countdown
 from rlsp.types import Exploration, Finish, Problem, Reason, Rollout, Verdict
 
@@ -22,6 +24,10 @@ RIGHT, WRONG = "3 * 7 = 21, 21 + 12 = 33", "3 * 7 = 21, 21 - 12 = 9"
 
 def rollout(length: int, text: str = WRONG, finish: Finish = Finish.EOS, problem: Problem = PROBLEM) -> Rollout:
     return Rollout(problem.id, 2, (1,) * 5, (7,) * length, (-0.5,) * length, text, finish, 1.0, 0)
+
+
+def length_alone(c: float) -> Composite:
+    return Composite({"length": Weighted(1.0, 1.0, LengthReward(c))})
 
 
 def verdict(correct: bool) -> Verdict:
@@ -34,18 +40,19 @@ def verdict(correct: bool) -> Verdict:
 )
 def test_length_reward_of_the_paper(length: int, value: float) -> None:
     """R_ex = −C/|o| with C = 1000."""
-    assert LengthReward(c=1000).explore("q", rollout(length)) == Exploration(value, {"length": value})
+    assert LengthReward(c=1000).explore(["q"], [rollout(length)]) == [Part(value)]
 
 
 def test_length_counts_response_tokens_not_prompt_or_characters() -> None:
     reward = LengthReward(c=12)
-    assert reward.explore("a long question " * 50, rollout(4, text="x" * 999)).value == -3
-    assert reward.explore("q", replace(rollout(4), prompt_ids=(1,) * 900)).value == -3
+    odd = [rollout(4, text="x" * 999), replace(rollout(4), prompt_ids=(1,) * 900)]
+    assert reward.explore(["a long question " * 50, "q"], odd) == [Part(-3), Part(-3)]
 
 
 def test_longer_is_better_with_falling_returns_and_never_below_the_floor() -> None:
     reward = LengthReward(c=33.2)
-    values = [reward.explore("q", rollout(length)).value for length in range(1, 300)]
+    rollouts = [rollout(length) for length in range(1, 300)]
+    values = [part.value for part in reward.explore(["q"] * 299, rollouts) if part.value is not None]
     gains = [after - before for before, after in pairwise(values)]
     assert all(gain > 0 for gain in gains)
     assert all(later < earlier for earlier, later in pairwise(gains))
@@ -54,15 +61,15 @@ def test_longer_is_better_with_falling_returns_and_never_below_the_floor() -> No
 
 def test_c_scales_with_the_response_budget() -> None:
     overrides = ["sampling.max_response_tokens=4096", "sampling.cache_tokens=9999", "ppo.microbatch_tokens=9999"]
-    assert explorer_for(load(Recipe, "nano", overrides)) == LengthReward(c=1000)
-    overrides = ["sampling.max_response_tokens=100", "exploration.c_per_budget=0.5"]
-    assert explorer_for(load(Recipe, "nano", overrides)) == LengthReward(c=50)
+    assert explorer_for(load(Recipe, "nano", overrides)) == length_alone(1000)
+    overrides = ["sampling.max_response_tokens=100", "exploration.length.c_per_budget=0.5"]
+    assert explorer_for(load(Recipe, "nano", overrides)) == length_alone(50)
 
 
 def test_none_explores_nothing() -> None:
-    explorer = explorer_for(load(Recipe, "nano", ["exploration.kind=none", "reward.truncation=keep"]))
-    assert explorer == NoReward()
-    assert explorer.explore("q", rollout(10)) == Exploration(0.0, {})
+    explorer = explorer_for(load(Recipe, "nano", ["exploration=none", "reward.truncation=keep"]))
+    assert explorer == Composite({})
+    assert explorer.explore(["q"], [rollout(10)], [True]) == [Exploration(0.0, {})]
 
 
 @pytest.mark.parametrize(
@@ -84,16 +91,16 @@ def test_none_explores_nothing() -> None:
 )
 def test_equation_1_by_hand(alpha: float, correct: bool, exploration: float, total: float) -> None:
     given = Exploration(exploration, {"length": exploration})
-    result = combine(rollout(10), verdict(correct), given, RewardRecipe(alpha=alpha))
+    result = combine(rollout(10), verdict(correct), given, alpha, RewardRecipe())
     assert result.total == pytest.approx(total, abs=1e-12)
-    assert parts(verdict(correct), given, alpha) == (alpha * correct, (1 - alpha) * exploration)
+    assert parts(verdict(correct), exploration, alpha) == (alpha * correct, (1 - alpha) * exploration)
     assert (result.alpha, result.verdict, result.exploration) == (alpha, verdict(correct), given)
     assert (result.problem_id, result.sample) == (PROBLEM.id, 2)
 
 
 @pytest.mark.parametrize(("exploration", "total"), [(-2.0, -0.4), (-2.5, -0.5), (-2.51, -0.5), (-1e9, -0.5)])
 def test_clamp_cuts_the_total_not_its_parts(exploration: float, total: float) -> None:
-    result = combine(rollout(10), verdict(False), Exploration(exploration, {}), RewardRecipe(clamp=0.5))
+    result = combine(rollout(10), verdict(False), Exploration(exploration, {}), 0.8, RewardRecipe(clamp=0.5))
     assert result.total == pytest.approx(total)
     assert result.exploration.value == exploration
 
@@ -111,18 +118,19 @@ def test_clamp_cuts_the_total_not_its_parts(exploration: float, total: float) ->
 )
 def test_truncation(truncation: str, finish: Finish, exploration: float, total: float) -> None:
     recipe = RewardRecipe.model_validate({"truncation": truncation})
-    (result,) = score([PROBLEM], [rollout(40, RIGHT, finish)], LengthReward(c=20), recipe)
+    (result,) = score([PROBLEM], [rollout(40, RIGHT, finish)], length_alone(20), recipe)
     assert result.verdict.correct
     assert result.exploration.value == exploration
-    assert result.exploration.parts["length"] == -0.5, "what the length alone would have earned stays visible"
+    assert result.exploration.parts == {"length": exploration}, "the parts always add up to the value"
     assert result.total == pytest.approx(total)
 
 
 def test_running_into_the_budget_never_pays_with_floor() -> None:
-    explorer, recipe = LengthReward(c=20), RewardRecipe(truncation="floor")
+    explorer, recipe = length_alone(20), RewardRecipe(truncation="floor")
     cut = score([PROBLEM], [rollout(200, WRONG, Finish.LENGTH)], explorer, recipe)[0].total
     stopped = [score([PROBLEM], [rollout(length)], explorer, recipe)[0].total for length in (2, 50, 199)]
-    assert all(cut < total for total in stopped)
+    assert cut is not None
+    assert all(total is not None and cut < total for total in stopped)
 
 
 def test_scores_come_in_the_order_of_the_rollouts() -> None:
@@ -132,36 +140,116 @@ def test_scores_come_in_the_order_of_the_rollouts() -> None:
         replace(rollout(20, RIGHT), sample=0),
         replace(rollout(5, "12 + 5 = 18", problem=other), sample=0),
     ]
-    scores = score([PROBLEM, other], rollouts, LengthReward(c=10), RewardRecipe())
+    scores = score([PROBLEM, other], rollouts, length_alone(10), RewardRecipe())
     assert [(each.problem_id, each.sample) for each in scores] == [(other.id, 1), (PROBLEM.id, 0), (other.id, 0)]
     assert [each.verdict.correct for each in scores] == [True, True, False]
     assert [each.total for each in scores] == pytest.approx([0.8 - 0.2, 0.8 - 0.1, -0.4])
 
 
-@pytest.mark.parametrize("explorer", [LengthReward(c=5), NoReward(), Explorer], ids=["length", "none", "protocol"])
+@pytest.mark.parametrize("explorer", [LengthReward(c=5), Explorer], ids=["length", "protocol"])
 def test_exploration_can_not_see_answer_or_verdict(explorer: Explorer) -> None:
     parameters = inspect.signature(explorer.explore).parameters
-    assert [name for name in parameters if name != "self"] == ["question", "rollout"]
+    assert [name for name in parameters if name != "self"] == ["questions", "rollouts"]
     seen = {field.name for field in fields(Rollout)}
     assert not seen & {"answer", "verdict", "correct", "problem", "reward", "score"}
 
 
+class Spy:
+    """Keeps what it is asked."""
+
+    floor = -1.0
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Sequence[str], Sequence[Rollout]]] = []
+
+    def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+        self.asked.append((questions, rollouts))
+        return [Part(0.25) for _ in rollouts]
+
+
 def test_exploration_is_handed_the_question_alone() -> None:
-    class Spy:
-        floor = -1.0
-
-        def __init__(self) -> None:
-            self.questions: list[object] = []
-
-        def explore(self, question: str, rollout: Rollout) -> Exploration:
-            self.questions.append(question)
-            return Exploration(0.25, {})
-
-    spy = Spy()
-    scores = score([PROBLEM], [rollout(10, RIGHT), rollout(10, WRONG)], spy, RewardRecipe())
-    assert spy.questions == [PROBLEM.question] * 2
+    spy, rollouts = Spy(), [rollout(10, RIGHT), rollout(10, WRONG)]
+    scores = score([PROBLEM], rollouts, Composite({"spy": Weighted(1.0, 1.0, spy)}), RewardRecipe())
+    assert spy.asked == [([PROBLEM.question] * 2, rollouts)]
     assert [each.exploration.value for each in scores] == [0.25, 0.25], "right and wrong explore alike"
     assert [each.total for each in scores] == pytest.approx([0.85, 0.05])
+
+
+class Fixed:
+    """Says the same of every rollout; an outcome-aware one adds 1 to what is right."""
+
+    floor = -3.0
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+
+    def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+        return [self.part for _ in rollouts]
+
+
+class AddsOutcome:
+    floor = -5.0
+
+    def explore_outcomes(
+        self, questions: Sequence[str], rollouts: Sequence[Rollout], correct: Sequence[bool]
+    ) -> list[Part]:
+        return [Part(1.0 + right) for right in correct]
+
+
+def composite(**parts: tuple[float, Explorer | OutcomeExplorer]) -> Composite:
+    return Composite({name: Weighted(weight, 1.0, explorer) for name, (weight, explorer) in parts.items()})
+
+
+def test_parts_add_up_by_weight_and_a_weight_of_zero_is_a_metric() -> None:
+    dense = Part(-0.3, (0.0, -0.1, -0.2))
+    explorer = composite(
+        a=(2.0, Fixed(Part(0.5))), b=(1.0, Fixed(dense)), c=(0.5, AddsOutcome()), d=(0, Fixed(Part(9)))
+    )
+    right, wrong = explorer.explore(["q", "q"], [rollout(3), rollout(3)], [True, False])
+    assert right.value == pytest.approx(2 * 0.5 - 0.3 + 0.5 * 2)
+    assert wrong.value == pytest.approx(2 * 0.5 - 0.3 + 0.5 * 1)
+    assert right.parts == {"a": 0.5, "b": -0.3, "c": 2.0, "d": 9.0}
+    assert right.tokens == {"b": (0.0, -0.1, -0.2)}
+
+
+def test_the_floor_of_a_truncated_response_leaves_dense_parts_and_metrics_alone() -> None:
+    dense = Part(-0.3, (0.0, -0.1, -0.2))
+    explorer = composite(a=(2.0, Fixed(Part(0.5))), b=(1.0, Fixed(dense)), d=(0, Fixed(Part(9))))
+    (explored,) = explorer.explore(["q"], [rollout(3)], [False])
+    floored = explorer.floored(explored)
+    assert floored.parts == {"a": -3.0, "b": -0.3, "d": 9.0}
+    assert floored.value == pytest.approx(2 * -3.0 - 0.3)
+
+
+@pytest.mark.parametrize(("weight", "value"), [(1.0, None), (0.0, 1.0)])
+def test_a_part_that_can_not_be_had_is_a_status_not_a_number(weight: float, value: float | None) -> None:
+    explorer = composite(a=(2.0, Fixed(Part(0.5))), judge=(weight, Fixed(Part(None, missing="timed out"))))
+    (result,) = score([PROBLEM], [rollout(10, RIGHT)], explorer, RewardRecipe(truncation="keep"))
+    assert result.exploration == Exploration(value, {"a": 0.5}, missing={"judge": "timed out"})
+    assert (result.total is None) == (value is None)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "at"),
+    [
+        ({"kind": "constant"}, {0: 0.8, 0.5: 0.8, 1: 0.8}),
+        ({"kind": "linear", "end": 1.0}, {0: 0.8, 0.25: 0.85, 0.5: 0.9, 1: 1.0}),
+        ({"kind": "linear", "end": 0.2}, {0: 0.8, 0.5: 0.5, 1: 0.2}),
+        ({"kind": "cosine", "end": 1.0}, {0: 0.8, 1 / 3: 0.85, 0.5: 0.9, 1: 1.0}),
+    ],
+)
+def test_alpha_by_optimiser_step(schedule: dict[str, object], at: dict[float, float]) -> None:
+    recipe = RewardRecipe.model_validate({"alpha": 0.8, "schedule": schedule})
+    assert [alpha_at(recipe, progress) for progress in at] == pytest.approx(list(at.values()), abs=1e-12)
+
+
+def test_alpha_by_held_out_accuracy() -> None:
+    schedule = {"kind": "accuracy", "end": 1.0, "accuracies": (0.4, 0.6)}
+    recipe = RewardRecipe.model_validate({"alpha": 0.5, "schedule": schedule})
+    reached = [alpha_at(recipe, 0.0, accuracy) for accuracy in (0.1, 0.4, 0.5, 0.55, 0.6, 0.9)]
+    assert reached == pytest.approx([0.5, 0.5, 0.75, 0.875, 1.0, 1.0])
+    with pytest.raises(ValueError, match="needs a held-out accuracy"):
+        alpha_at(recipe, 0.5)
 
 
 def test_empty_rollout_is_refused() -> None:

@@ -78,7 +78,7 @@ def changed(record: Any, **values: Any) -> dict[str, Any]:
         (Rollout, changed(ROLLOUT, finish="tired"), ["Rollout", "finish", "'tired'"]),
         (Rollout, changed(ROLLOUT, response_ids=[1, "x"]), ["Rollout", "response_ids.1", "'x'"]),
         (Score, changed(RECORDS[-1], verdict={"correct": True}), ["Score", "verdict.answer", "required"]),
-        (Score, changed(RECORDS[-1], total=None), ["Score", "total"]),
+        (Score, changed(RECORDS[-1], total="much"), ["Score", "total"]),
     ],
 )
 def test_refusal_names_place_type_and_field(cls: type[Any], values: Any, fragments: list[str]) -> None:

@@ -127,22 +127,27 @@ class Verdict(_Record):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exploration(_Record):
-    """The exploration reward `R_ex(q, o)` with its named parts."""
+    """The exploration reward `R_ex(q, o)`: `value` is the weighted sum of `parts`, each of which stands under its name
+    as it is before its weight. `tokens` holds the token rewards of dense parts; they add up to the part. `missing` says
+    why a part could not be had; `value` is None when such a part has a weight."""
 
-    value: float
+    value: float | None
     parts: dict[str, float]
+    tokens: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Score(_Record):
-    """Eq. 1 applied to one rollout: total = α·1[correct] + (1−α)·exploration, clamped."""
+    """Eq. 1 applied to one rollout: total = α·1[correct] + (1−α)·exploration, clamped; None when there is no
+    exploration to add."""
 
     problem_id: str
     sample: int
     verdict: Verdict
     exploration: Exploration
     alpha: float
-    total: float
+    total: float | None
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlsp.types import Exploration, Rollout
+from rlsp.exploration.part import Part
+from rlsp.types import Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,5 @@ class LengthReward:
     def floor(self) -> float:
         return -self.c
 
-    def explore(self, question: str, rollout: Rollout) -> Exploration:
-        value = -self.c / rollout.length
-        return Exploration(value, {"length": value})
+    def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+        return [Part(-self.c / rollout.length) for rollout in rollouts]

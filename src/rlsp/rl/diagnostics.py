@@ -18,11 +18,15 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
     wrong = [rollout.length for rollout, score in zip(rollouts, scores, strict=True) if not score.verdict.correct]
     mask_BR = experience.batch.mask_BR
     kl_N = kl_k1(experience.batch.logprobs_BR, experience.reference_logprobs_BR)[mask_BR]
-    paid = [parts(score.verdict, score.exploration, score.alpha) for score in scores]
+    paid = [
+        parts(score.verdict, score.exploration.value, score.alpha)
+        for score in scores
+        if score.exploration.value is not None
+    ]
     metrics = {
         "accuracy": _mean(score.verdict.correct for score in scores),
-        "exploration": _mean(score.exploration.value for score in scores),
-        "reward": _mean(score.total for score in scores),
+        "exploration": _mean(score.exploration.value for score in scores if score.exploration.value is not None),
+        "reward": _mean(score.total for score in scores if score.total is not None),
         "reward_correctness": _mean(correctness for correctness, _ in paid),
         "reward_exploration": _mean(search for _, search in paid),
         "length": _mean(rollout.length for rollout in rollouts),
@@ -32,6 +36,11 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
         "kl": kl_N.mean().item(),
         "explained_variance": explained_variance(experience),
     }
+    for name in sorted({name for score in scores for name in score.exploration.parts}):
+        values = [score.exploration.parts[name] for score in scores if name in score.exploration.parts]
+        metrics[f"exploration/{name}"] = _mean(values)
+    if missing := _mean(score.total is None for score in scores):
+        metrics["exploration_missing"] = missing
     if len(scores) > len({score.problem_id for score in scores}):
         metrics["single_verdict_groups"] = _single_verdict_groups(scores)
     if right:

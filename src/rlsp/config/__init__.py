@@ -1,0 +1,33 @@
+"""The recipe: what a run does, typed, read from TOML and `--set a.b=value`, checked when it is read.
+
+Sizes are in tokens, rates per optimiser step, seeds are integers. A key that nothing knows is an error.
+"""
+
+from rlsp.config.exploration import ExplorationRecipe, JudgeRecipe
+from rlsp.config.pretraining import ArchitectureRecipe, CorpusRecipe, PretrainRecipe
+from rlsp.config.reading import REPOSITORY_RECIPES, load, load_for_evaluation, override, to_toml
+from rlsp.config.recipe import PpoRecipe, Recipe, SftRecipe
+from rlsp.config.reward import RewardRecipe, ScheduleRecipe
+from rlsp.config.task import ColumnsRecipe, FilterRecipe, TaskRecipe, is_file_reference
+
+__all__ = [
+    "REPOSITORY_RECIPES",
+    "ArchitectureRecipe",
+    "ColumnsRecipe",
+    "CorpusRecipe",
+    "ExplorationRecipe",
+    "FilterRecipe",
+    "JudgeRecipe",
+    "PpoRecipe",
+    "PretrainRecipe",
+    "Recipe",
+    "RewardRecipe",
+    "ScheduleRecipe",
+    "SftRecipe",
+    "TaskRecipe",
+    "is_file_reference",
+    "load",
+    "load_for_evaluation",
+    "override",
+    "to_toml",
+]

@@ -1,0 +1,165 @@
+"""The exploration reward: any number of parts, each with its weight; docs/exploration.md has their formulas."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from rlsp.config.section import Positive, Section, Share
+
+NONE = "none"
+Amount = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class PartRecipe(Section):
+    """`weight` multiplies the part in R_ex; 0 makes it a metric. `gamma` is the discount of its stream of token
+    rewards; by default ppo.gamma."""
+
+    weight: Weight = 1.0
+    gamma: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class LengthRecipe(PartRecipe):
+    """−C/|o| with C = `c_per_budget` × sampling.max_response_tokens. The paper's C = 1000 at a budget of 4096 is 0.244
+    of it."""
+
+    c_per_budget: Amount = 1000 / 4096
+
+
+class LengthSqrtRecipe(PartRecipe):
+    """−C/√|o| with C = `c_per_budget` × √sampling.max_response_tokens: as much as `length` at the budget."""
+
+    c_per_budget: Amount = 1000 / 4096
+
+
+class LengthExpRecipe(PartRecipe):
+    """−C·e^(−√|o|)."""
+
+    c: Amount = 10.0
+
+
+class CosineRecipe(PartRecipe):
+    """Right and wrong answers at length 0 and at `max_length` (0: the response budget), a cosine between; `exceeded` at
+    `max_length` and beyond."""
+
+    right: tuple[float, float] = (2.0, 1.0)
+    wrong: tuple[float, float] = (-10.0, 0.0)
+    exceeded: float = -10.0
+    max_length: Annotated[int, Field(ge=0)] = 0
+
+
+class RepetitionRecipe(PartRecipe):
+    """−`penalty` for every token inside an n-gram that the response held before."""
+
+    gamma: Annotated[float, Field(gt=0, le=1)] | None = 0.99
+    ngram: Positive = 40
+    penalty: Amount = 0.05
+
+
+class EffectiveLengthRecipe(PartRecipe):
+    """As `length`, but tokens inside an n-gram that the response held before do not count."""
+
+    c_per_budget: Amount = 1000 / 4096
+    ngram: Positive = 20
+
+
+class NoveltyRecipe(PartRecipe):
+    """The share of a response's n-grams of words that none of its siblings, and no demonstration, holds."""
+
+    ngram: Positive = 4
+
+
+PRICES = {"searched": 0.25, "repeats": -0.25, "right_rejected": -1.0, "wrong_accepted": -1.0}
+
+
+class BehaviourRecipe(PartRecipe):
+    """Grounded behaviours at a price each, their sum cut to ±1."""
+
+    prices: Annotated[dict[str, float], Field(min_length=1)] = Field(default_factory=lambda: dict(PRICES))
+
+
+class JudgeRecipe(PartRecipe):
+    """An LLM's grade of the effort, 0 … 1, from an endpoint that speaks OpenAI's protocol."""
+
+    model: Annotated[str, Field(min_length=1)] = "gpt-4o-mini"
+    base_url: str = ""
+    api_key_variable: Annotated[str, Field(min_length=1)] = "OPENAI_API_KEY"
+
+
+class AlpRecipe(PartRecipe):
+    """−max(p, 1/K)·|o|/budget, p the solve rate of the problem's K rollouts; the weight is the formula's β."""
+
+
+class L1Recipe(PartRecipe):
+    """−| |o| − target |/budget (`exact`) or −max(0, |o| − target)/budget (`max`); a problem's target is drawn from
+    `minimum` … `maximum` tokens and stands where model.instruction has {length_target}."""
+
+    minimum: Positive
+    maximum: Positive
+    mode: Literal["exact", "max"] = "exact"
+
+    @model_validator(mode="after")
+    def _targets_in_order(self) -> L1Recipe:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum = {self.minimum} exceeds maximum = {self.maximum}: swap them")
+        return self
+
+
+class KimiRecipe(PartRecipe):
+    """½ − the rank of the length between the shortest and the longest sibling; never positive for a wrong answer."""
+
+
+class PassRateRecipe(PartRecipe):
+    """(`threshold` − p)·|o|/budget, p the solve rate of the problem's rollouts: hard problems are paid for length, easy
+    ones taxed."""
+
+    threshold: Share = 0.5
+
+
+GROUPED = ("novelty", "alp", "kimi", "pass_rate")
+"""They compare a rollout with its siblings, and need some."""
+
+
+class ExplorationRecipe(Section):
+    """One table for each part; `exploration = "cosine"` is that part alone as it is by default, `"none"` is
+    R_ex = 0."""
+
+    length: LengthRecipe | None = None
+    length_sqrt: LengthSqrtRecipe | None = None
+    length_exp: LengthExpRecipe | None = None
+    effective_length: EffectiveLengthRecipe | None = None
+    repetition: RepetitionRecipe | None = None
+    novelty: NoveltyRecipe | None = None
+    behaviour: BehaviourRecipe | None = None
+    judge: JudgeRecipe | None = None
+    cosine: CosineRecipe | None = None
+    alp: AlpRecipe | None = None
+    l1: L1Recipe | None = None
+    kimi: KimiRecipe | None = None
+    pass_rate: PassRateRecipe | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if given != NONE and given not in cls.model_fields:
+            raise ValueError(f"no exploration reward {given!r}; there are {', '.join([*cls.model_fields, NONE])}")
+        return {} if given == NONE else {given: {}}
+
+    @model_serializer(mode="wrap")
+    def _nothing_has_a_name(self, serialise: SerializerFunctionWrapHandler) -> Any:
+        return serialise(self) if self.parts else NONE
+
+    @property
+    def parts(self) -> dict[str, PartRecipe]:
+        """The parts that there are, by name."""
+        named = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: part for name, part in named.items() if part is not None}
+
+    @property
+    def paid(self) -> dict[str, PartRecipe]:
+        """The parts that are more than metrics."""
+        return {name: part for name, part in self.parts.items() if part.weight > 0}
