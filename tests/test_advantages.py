@@ -51,6 +51,13 @@ def ragged(seed: int, padding: float = 0.0) -> Ragged:
     )
 
 
+def at_end(batch: Ragged) -> Tensor:
+    """Each row's reward at its last token; what stands in the padding stays."""
+    last_BR = torch.zeros_like(batch.logprobs_BR)
+    last_BR[torch.arange(len(batch.lengths)), torch.tensor(batch.lengths) - 1] = batch.rewards_B
+    return torch.where(batch.mask_BR, last_BR, batch.logprobs_BR)
+
+
 def assert_close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
@@ -89,7 +96,7 @@ def test_eq2_is_its_definition(seed: int) -> None:
             reward = batch.rewards_B[row].item() if t == length - 1 else 0.0
             kl = batch.logprobs_BR[row, t].item() - batch.reference_logprobs_BR[row, t].item()
             expected_BR[row, t] = reward - beta * kl
-    actual_BR = token_rewards(batch.rewards_B, batch.logprobs_BR, batch.reference_logprobs_BR, batch.mask_BR, beta)
+    actual_BR = token_rewards(at_end(batch), batch.logprobs_BR, batch.reference_logprobs_BR, batch.mask_BR, beta)
     assert_close(actual_BR, expected_BR)
 
 
@@ -97,7 +104,8 @@ def test_eq2_by_hand() -> None:
     mask_BR = torch.tensor([[True, True, True], [True, False, False]])
     logprobs_BR = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, 9.0, 9.0]])
     reference_BR = torch.tensor([[-1.5, -1.0, -0.5], [-1.0, 7.0, 7.0]])
-    actual_BR = token_rewards(torch.tensor([0.75, -2.0]), logprobs_BR, reference_BR, mask_BR, 0.1)
+    paid_BR = torch.tensor([[0.0, 0.0, 0.75], [-2.0, 5.0, 5.0]])
+    actual_BR = token_rewards(paid_BR, logprobs_BR, reference_BR, mask_BR, 0.1)
     # Row 0: −0.1 · (−1 + 1.5) = −0.05;  −0.1 · (−2 + 1) = +0.1;  0.75 − 0.1 · 0 = 0.75
     # Row 1: −2 − 0.1 · (−3 + 1) = −1.8, then padding
     torch.testing.assert_close(actual_BR, torch.tensor([[-0.05, 0.1, 0.75], [-1.8, 0.0, 0.0]]))
@@ -105,7 +113,7 @@ def test_eq2_by_hand() -> None:
 
 def test_eq2_without_kl_pays_the_whole_reward_once() -> None:
     batch = ragged(0)
-    paid_BR = token_rewards(batch.rewards_B, batch.logprobs_BR, batch.reference_logprobs_BR, batch.mask_BR, 0.0)
+    paid_BR = token_rewards(at_end(batch), batch.logprobs_BR, batch.reference_logprobs_BR, batch.mask_BR, 0.0)
     assert_close(paid_BR.sum(1), batch.rewards_B)
     assert int(paid_BR.count_nonzero()) == len(batch.lengths)
 
@@ -204,7 +212,7 @@ def test_padding_does_not_matter(padding: float) -> None:
     assert dirty.logprobs_BR.isfinite().logical_not().any() or padding == 1e30
     for batch in (clean, dirty):
         before = [each.clone() for each in (batch.logprobs_BR, batch.token_rewards_BR, batch.values_BR)]
-        rewards_BR = token_rewards(batch.rewards_B, batch.logprobs_BR, batch.reference_logprobs_BR, batch.mask_BR, 0.1)
+        rewards_BR = token_rewards(at_end(batch), batch.logprobs_BR, batch.reference_logprobs_BR, batch.mask_BR, 0.1)
         advantages_BR, returns_BR = gae(batch.token_rewards_BR, batch.values_BR, batch.mask_BR, 0.99, 0.95)
         outputs = (rewards_BR, advantages_BR, returns_BR, whiten(batch.values_BR, batch.mask_BR))
         if batch is clean:

@@ -27,6 +27,7 @@ from rlsp.reward import score
 from rlsp.rl.advantages import token_rewards
 from rlsp.rl.batch import Batch, Experience, collate
 from rlsp.rl.experience import gather
+from rlsp.rl.streams import SummedRewards
 from rlsp.rl.update import Updater
 from rlsp.tasks import countdown
 from rlsp.tasks.splits import Split
@@ -98,7 +99,8 @@ def both(minimal: ModuleType, tiny_model: LlamaForCausalLM, tokenizer: PreTraine
     experience = minimal.experience_of(tiny_model, reference, critic, rollouts, rewards_B)
     explorer = Composite({"length": Weighted(1.0, 1.0, LengthReward(minimal.C_PER_BUDGET * MAX_TOKENS))})
     scores = score(problems, records, explorer, RewardRecipe())
-    batch = collate(records, scores, False, torch.device("cpu"))
+    streams = SummedRewards(explorer, PPO.gamma).build(records, scores)
+    batch = collate(records, scores, streams, False, torch.device("cpu"))
     library_experience = gather(batch, reference, library_critic, PPO)
     nudge(tiny_model)
     nudge(critic)
@@ -181,7 +183,7 @@ def test_logprobs_see_through_the_padding(both: Both) -> None:
     """Prompts padded on the left there, on the right here."""
     mask_BR = both.batch.mask_BR
     assert_close(both.experience.logprobs, both.batch.logprobs_BR, mask_BR)
-    assert_close(both.experience.values, both.library_experience.values_BR, mask_BR)
+    assert_close(both.experience.values, both.library_experience.values_SBR[0], mask_BR)
 
 
 def test_eq1(both: Both) -> None:
@@ -193,12 +195,14 @@ def test_eq1(both: Both) -> None:
 def test_eq2_and_advantages(both: Both, minimal: ModuleType) -> None:
     experience, batch, mask_BR = both.library_experience, both.batch, both.batch.mask_BR
     reference_BR = experience.reference_logprobs_BR
-    expected_BR = token_rewards(batch.rewards_B, batch.logprobs_BR, reference_BR, mask_BR, PPO.kl_coefficient)
+    expected_BR = token_rewards(
+        batch.streams.rewards_SBR[0], batch.logprobs_BR, reference_BR, mask_BR, PPO.kl_coefficient
+    )
     nan_BR = torch.where(mask_BR, both.experience.logprobs, float("nan"))
     actual_BR = minimal.token_rewards(both.rewards_B, nan_BR, reference_BR, mask_BR)
     assert_close(actual_BR, expected_BR, torch.ones_like(mask_BR))
     assert (batch.logprobs_BR - reference_BR)[mask_BR].abs().max() > 0.01, "the KL term must matter"
-    assert_close(both.experience.returns, experience.returns_BR, mask_BR)
+    assert_close(both.experience.returns, experience.returns_SBR[0], mask_BR)
     # Whitening divides by the standard deviation: compare on its scale.
     torch.testing.assert_close(both.experience.advantages, experience.advantages_BR, rtol=1e-4, atol=1e-4)
 

@@ -112,7 +112,7 @@ def test_any_architecture_keeps_its_own_logits(name: str) -> None:
     after_B = torch.tensor(lengths) - 1
     last_BV = torch.stack([model(ids_BT[row : row + 1, :n]).logits[0, -1] for row, n in enumerate(lengths)])
     torch.testing.assert_close(logits_at(model, after_B, input_ids=ids_BT), last_BV, rtol=1e-4, atol=1e-5)
-    assert Critic(model)(ids_BT, mask_BT).tolist() == [0.0] * int(mask_BT.sum())
+    assert Critic(model)(ids_BT, mask_BT).tolist() == [[0.0] * int(mask_BT.sum())]
 
 
 def test_soft_capping_matters() -> None:
@@ -178,7 +178,7 @@ def test_critic_starts_at_zero_and_learns(tiny_model: LlamaForCausalLM) -> None:
     ids_BT, mask_BT, _ = ragged()
     critic = Critic(tiny_model)
     before = {name: parameter.detach().clone() for name, parameter in tiny_model.named_parameters()}
-    assert critic(ids_BT, mask_BT).tolist() == [0.0] * int(mask_BT.sum())
+    assert critic(ids_BT, mask_BT).tolist() == [[0.0] * int(mask_BT.sum())]
     targets_N = torch.linspace(-1, 1, int(mask_BT.sum()))
     optimizer = torch.optim.AdamW(critic.parameters(), lr=1e-2)
     for _ in range(60):
@@ -196,7 +196,7 @@ def test_a_value_is_of_the_state_before_its_token(tiny_model: LlamaForCausalLM) 
     nn.init.normal_(critic.head.weight)
     ids_BT, mask_BT = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[False, False, True, True]])
     base, second, third = (
-        critic(ids, mask_BT).tolist() for ids in (ids_BT, torch.tensor([[5, 6, 9, 8]]), torch.tensor([[5, 6, 7, 9]]))
+        critic(ids, mask_BT)[0].tolist() for ids in (ids_BT, torch.tensor([[5, 6, 9, 8]]), torch.tensor([[5, 6, 7, 9]]))
     )
     assert base[0] == second[0] and base[1] != second[1]
     assert base == third

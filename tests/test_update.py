@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -31,6 +31,8 @@ from transformers import (
 
 from rlsp import sft
 from rlsp.config import PpoRecipe, Recipe, SftRecipe
+from rlsp.exploration import explorer_for
+from rlsp.exploration.composite import Composite
 from rlsp.models import Critic, frozen_copy, token_logprobs
 from rlsp.optim import NonFiniteLossError, warmup_cosine
 from rlsp.prompts import encode_prompt, encode_response
@@ -39,6 +41,7 @@ from rlsp.rl.batch import Batch, Experience, collate, microbatches
 from rlsp.rl.diagnostics import explained_variance
 from rlsp.rl.experience import gather
 from rlsp.rl.loop import train
+from rlsp.rl.streams import SummedRewards
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
@@ -92,7 +95,9 @@ def ppo(**changes: Any) -> PpoRecipe:
     return PpoRecipe(**settings | changes)
 
 
-def make_batch(seed: int, vocabulary: int, temperature: float = 0.7, mask_truncated: bool = False) -> Batch:
+def make_batch(
+    seed: int, vocabulary: int, temperature: float = 0.7, mask_truncated: bool = False, gamma: float = 1.0
+) -> Batch:
     """Ragged rollouts of random tokens with random log-probs and rewards; every third one is truncated."""
     rng = Random(seed)
     rollouts, scores = [], []
@@ -105,7 +110,15 @@ def make_batch(seed: int, vocabulary: int, temperature: float = 0.7, mask_trunca
         rollouts.append(Rollout("p", sample, prompt, response, logprobs, "", finish, temperature, 0))
         verdict, exploration = Verdict(False, "", Reason.MISMATCH), Exploration(0.0, {})
         scores.append(Score("p", sample, verdict, exploration, 0.8, rng.uniform(-1, 1)))
-    return collate(rollouts, scores, mask_truncated, torch.device("cpu"))
+    return collated(rollouts, scores, mask_truncated, gamma)
+
+
+def collated(
+    rollouts: Sequence[Rollout], scores: Sequence[Score], mask_truncated: bool = False, gamma: float = 1.0
+) -> Batch:
+    """Every total is paid at the last token, in one stream."""
+    streams = SummedRewards(Composite({}), gamma).build(rollouts, scores)
+    return collate(rollouts, scores, streams, mask_truncated, torch.device("cpu"))
 
 
 def make_experience(policy: PreTrainedModel, critic: Critic, seed: int = 0, mask_truncated: bool = False) -> Experience:
@@ -123,7 +136,7 @@ def make_experience(policy: PreTrainedModel, critic: Critic, seed: int = 0, mask
     spread = torch.zeros(shape, dtype=logprobs_N.dtype)
     batch = dataclasses.replace(batch, logprobs_BR=spread.masked_scatter(batch.mask_BR, logprobs_N) + numbers(0.2))
     values_BR = spread.masked_scatter(batch.mask_BR, values_N) + numbers(0.2)
-    return Experience(batch, numbers(1.0), values_BR, numbers(1.0), numbers(1.0))
+    return Experience(batch, numbers(1.0), values_BR[None], numbers(1.0)[None], numbers(1.0))
 
 
 @pytest.fixture
@@ -185,22 +198,24 @@ def test_collate_by_hand() -> None:
     verdict, exploration = Verdict(True, "", Reason.MATCH), Exploration(0.0, {})
     scores = [Score("p", index, verdict, exploration, 0.8, total) for index, total in enumerate((0.75, -2.0))]
     rollouts = [rollout(0, (5, 6), (7, 8, 1), Finish.EOS), rollout(1, (4, 5, 6), (9,), Finish.LENGTH)]
-    batch = collate(rollouts, scores, False, torch.device("cpu"))
+    batch = collated(rollouts, scores)
     assert batch.ids_BT.tolist() == [[5, 6, 7, 8, 1], [4, 5, 6, 9, 0]]
     assert batch.sampled_BT.int().tolist() == [[0, 0, 1, 1, 1], [0, 0, 0, 1, 0]]
     assert batch.mask_BR.int().tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch.logprobs_BR.tolist() == [[-0.5, -1.0, -1.5], [-0.5, 0.0, 0.0]]
-    assert batch.rewards_B.tolist() == [0.75, -2.0]
+    assert batch.streams.rewards_SBR.tolist() == [[[0, 0, 0.75], [-2.0, 0, 0]]]
     assert batch.mask_BR.sum(1).tolist() == [3, 1]
     assert batch.in_loss_B.tolist() == [True, True]
-    assert collate(rollouts, scores, True, torch.device("cpu")).in_loss_B.tolist() == [True, False]
+    assert collated(rollouts, scores, mask_truncated=True).in_loss_B.tolist() == [True, False]
+    without_total = [dataclasses.replace(scores[0], total=None), scores[1]]
+    assert collated(rollouts, without_total).in_loss_B.tolist() == [False, True]
 
 
 def test_collate_refuses_mixed_temperatures() -> None:
     warm = Rollout("p", 0, (5,), (1,), (-1.0,), "", Finish.EOS, 1.0, 0)
     score = Score("p", 0, Verdict(True, "", Reason.MATCH), Exploration(0.0, {}), 0.8, 1.0)
     with pytest.raises(ValueError, match="temperature"):
-        collate([warm, dataclasses.replace(warm, temperature=0.7)], [score, score], False, torch.device("cpu"))
+        collated([warm, dataclasses.replace(warm, temperature=0.7)], [score, score])
 
 
 @pytest.mark.parametrize("max_tokens", [1, LONGEST, 2 * LONGEST, 50, 10_000])
@@ -226,7 +241,7 @@ def test_experience_is_made_of_its_definitions(policy: LlamaForCausalLM, critic:
     reference = frozen_copy(policy)
     for parameter in policy.parameters():
         parameter.data += 0.01 * torch.randn_like(parameter)
-    batch, settings = make_batch(3, policy.config.vocab_size), ppo(kl_coefficient=0.3, gamma=0.9, gae_lambda=0.8)
+    batch, settings = make_batch(3, policy.config.vocab_size, gamma=0.9), ppo(kl_coefficient=0.3, gae_lambda=0.8)
     reference_logprobs_BR, values_BR = (torch.full_like(batch.logprobs_BR, float("nan")) for _ in range(2))
     for row in range(ROLLOUTS):
         positions = batch.sampled_BT[row].nonzero().squeeze(1)
@@ -237,12 +252,14 @@ def test_experience_is_made_of_its_definitions(policy: LlamaForCausalLM, critic:
         for t, position in enumerate(positions):
             reference_logprobs_BR[row, t] = logprobs_TV[position - 1, ids_1T[0, position]]
             values_BR[row, t] = critic.head(states_TH[position - 1])
-    rewards_BR = token_rewards(batch.rewards_B, batch.logprobs_BR, reference_logprobs_BR, batch.mask_BR, 0.3)
+    rewards_BR = token_rewards(
+        batch.streams.rewards_SBR[0], batch.logprobs_BR, reference_logprobs_BR, batch.mask_BR, 0.3
+    )
     advantages_BR, returns_BR = gae(rewards_BR, values_BR, batch.mask_BR, 0.9, 0.8)
     expected = (reference_logprobs_BR, values_BR, returns_BR, whiten(advantages_BR, batch.mask_BR))
     for microbatch_tokens in (LONGEST, 3 * LONGEST, 10_000):
         made = gather(batch, reference, critic, settings.model_copy(update={"microbatch_tokens": microbatch_tokens}))
-        actual = (made.reference_logprobs_BR, made.values_BR, made.returns_BR, made.advantages_BR)
+        actual = (made.reference_logprobs_BR, made.values_SBR[0], made.returns_SBR[0], made.advantages_BR)
         for name, one, other in zip(("reference", "values", "returns", "advantages"), actual, expected, strict=True):
             inside = batch.mask_BR
             torch.testing.assert_close(one[inside], other[inside], rtol=1e-4, atol=1e-4, msg=f"{name} differ")
@@ -267,8 +284,10 @@ def test_explained_variance_by_hand() -> None:
     returns_BR, values_BR = padding.clone(), padding.clone()
     returns_BR[0, :3], values_BR[0, :3] = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([0.0, 1.0, 2.0])
     # G − V = 1, 1, 4 has variance 2 (mean 2); G has 14/3 (mean 3): 1 − 2 · 3/14 = 0.571429
-    experience = Experience(dataclasses.replace(batch, mask_BR=mask_BR), padding, values_BR, returns_BR, padding)
-    assert explained_variance(experience) == pytest.approx(0.571429, abs=1e-6)
+    experience = Experience(
+        dataclasses.replace(batch, mask_BR=mask_BR), padding, values_BR[None], returns_BR[None], padding
+    )
+    assert explained_variance(experience, 0) == pytest.approx(0.571429, abs=1e-6)
 
 
 # Gradients
@@ -319,8 +338,8 @@ def test_gradients_are_those_of_the_losses_written_out(
             policy_terms.append(-torch.min(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage))
             value, old_value, target = (
                 values_T[position - 1],
-                experience.values_BR[row, t],
-                experience.returns_BR[row, t],
+                experience.values_SBR[0, row, t],
+                experience.returns_SBR[0, row, t],
             )
             clipped = old_value + (value - old_value).clamp(-settings.value_clip, settings.value_clip)
             value_terms.append(0.5 * torch.max((value - target) ** 2, (clipped - target) ** 2))
@@ -351,7 +370,7 @@ def test_padding_does_not_matter(policy: LlamaForCausalLM, critic: Critic) -> No
         dirty_batch,
         *(
             each.masked_fill(outside_BR, float("nan"))
-            for each in (clean.reference_logprobs_BR, clean.values_BR, clean.returns_BR, clean.advantages_BR)
+            for each in (clean.reference_logprobs_BR, clean.values_SBR, clean.returns_SBR, clean.advantages_BR)
         ),
     )
     expected, actual = accumulated(policy, critic, clean), accumulated(policy, critic, dirty)
@@ -368,7 +387,7 @@ def test_rollouts_left_out_of_the_loss_have_no_gradient(policy: LlamaForCausalLM
     wild = dataclasses.replace(
         masked,
         advantages_BR=torch.where(left_out_B1, 1e6, masked.advantages_BR),
-        returns_BR=torch.where(left_out_B1, float("nan"), masked.returns_BR),
+        returns_SBR=torch.where(left_out_B1, float("nan"), masked.returns_SBR),
     )
     updater = Updater(policy, critic, ppo(), seed=0)
     kept = masked.batch.in_loss_B.nonzero().squeeze(1)
@@ -476,7 +495,7 @@ def test_every_rollout_is_in_one_minibatch_of_each_epoch(
     assert epochs[0] != epochs[1], "the cut must be drawn anew"
 
 
-@pytest.mark.parametrize("field", ["logprobs_BR", "advantages_BR", "values_BR", "returns_BR"])
+@pytest.mark.parametrize("field", ["logprobs_BR", "advantages_BR", "values_SBR", "returns_SBR"])
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 @pytest.mark.parametrize("row", [0, ROLLOUTS - 1])
 def test_a_loss_that_is_not_finite_stops_before_the_weights(
@@ -487,7 +506,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(
         experience.batch.logprobs_BR[row, 0] = value
         experience.advantages_BR[row, 0] = -1.0
     else:
-        getattr(experience, field)[row, 0] = value
+        getattr(experience, field)[..., row, 0] = value
     before = weights(policy, critic)
     with pytest.raises(NonFiniteLossError, match=r"is (nan|-?inf): stopped before the optimizer"):
         Updater(policy, critic, ppo(microbatch_tokens=LONGEST), seed=0).update(experience, step=0)
@@ -556,7 +575,7 @@ def test_sampler_and_trainer_agree(
     rollouts = NativeSampler(policy, tokenizer).sample(prompts, 2, settings, seed=0, policy_version=0)
     verdict, exploration = Verdict(False, "", Reason.MISMATCH), Exploration(0.0, {})
     scores = [Score(each.problem_id, each.sample, verdict, exploration, 0.8, float(each.sample)) for each in rollouts]
-    batch = collate(rollouts, scores, False, torch.device("cpu"))
+    batch = collated(rollouts, scores)
     metrics = Updater(policy, critic, ppo(), 0).update(gather(batch, frozen_copy(policy), critic, ppo()), step=0)
     assert metrics["logprob_gap"] < 1e-4
     assert metrics["clipfrac"] == 0
@@ -661,8 +680,8 @@ def ten_steps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> lis
             "evaluation": {"problems": 1},
         }
     )
-    steps = []
-    for iteration in train(recipe, model, tokenizer, NativeSampler(model, tokenizer), [golden_problems()] * 10):
+    steps, sampler = [], NativeSampler(model, tokenizer)
+    for iteration in train(recipe, model, tokenizer, sampler, [golden_problems()] * 10, explorer_for(recipe)):
         facts = {
             "lengths": [rollout.length for rollout in iteration.rollouts],
             "correct": [int(score.verdict.correct) for score in iteration.scores],

@@ -102,20 +102,20 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
 
 
 class Critic(nn.Module):
-    """V(s_t): a copy of the policy's trunk and a linear head that starts at zero."""
+    """V(s_t): a copy of the policy's trunk and a linear head for each stream of rewards, which start at zero."""
 
-    def __init__(self, policy: PreTrainedModel) -> None:
+    def __init__(self, policy: PreTrainedModel, streams: int = 1) -> None:
         super().__init__()
         self.trunk = copy.deepcopy(trunk_of(policy))
         weight = policy.get_output_embeddings().weight
-        self.head = nn.Linear(weight.shape[1], 1, device=weight.device, dtype=weight.dtype)
+        self.head = nn.Linear(weight.shape[1], streams, device=weight.device, dtype=weight.dtype)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, input_ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """Values of the states in which the masked tokens were chosen, packed [N]."""
+        """Values of the states in which the masked tokens were chosen, packed [S, N]."""
         hidden_BTH = self.trunk(input_ids=input_ids_BT, use_cache=False).last_hidden_state
-        return self.head(_before(hidden_BTH, mask_BT)).squeeze(-1).float()
+        return self.head(_before(hidden_BTH, mask_BT)).float().T
 
 
 def trunk_of(model: PreTrainedModel) -> nn.Module:

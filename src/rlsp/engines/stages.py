@@ -21,6 +21,7 @@ from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
 from rlsp.prompts import encode_prompt, encode_response
 from rlsp.reward import score
 from rlsp.rl.loop import Iteration, train
+from rlsp.rl.probe import Probe
 from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
 from rlsp.tasks.splits import Split
@@ -147,10 +148,19 @@ def reinforce(
 ) -> Iterator[Iteration]:
     """PPO of `policy`, in place, one iteration at a time, each on one of the batches."""
     progress.stage("RL", recipe.ppo.steps)
-    for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches, judging):
+    explorer, probe = explorer_for(recipe), probe_of(policy, recipe)
+    for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches, explorer, judging, probe):
         metrics = iteration.metrics
         progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
         yield iteration
+
+
+def probe_of(policy: Policy, recipe: Recipe) -> Probe | None:
+    """The held-out problems that RL is measured on, if the recipe wants any."""
+    if recipe.probe is None:
+        return None
+    problems = tasks.problems(recipe.task, Split.SELECTION, recipe.probe.problems, HELD_OUT_SEED)
+    return Probe(problems, encode_prompts(policy.tokenizer, problems, recipe), recipe.probe.every)
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], recipe: Recipe) -> list[Prompt]:

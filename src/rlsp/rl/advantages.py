@@ -1,22 +1,24 @@
-"""Token rewards (Eq. 2), generalised advantage estimation, whitening. Pure: tensors in, tensors out. Whatever stands
-in the padding, NaN included, does not matter."""
+"""Token rewards (Eq. 2), generalised advantage estimation over streams of rewards, whitening. Pure: tensors in, tensors
+out. Whatever stands in the padding, NaN included, does not matter."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
 def token_rewards(
-    rewards_B: Tensor, logprobs_BR: Tensor, reference_logprobs_BR: Tensor, mask_BR: Tensor, kl_coefficient: float
+    rewards_BR: Tensor, logprobs_BR: Tensor, reference_logprobs_BR: Tensor, mask_BR: Tensor, kl_coefficient: float
 ) -> Tensor:
-    """Eq. 2: r_t = R·1[t is the last token] − β·(log π_old(o_t) − log π_ref(o_t)), [B, R], 0 in the padding.
+    """Eq. 2: r_t − β·(log π_old(o_t) − log π_ref(o_t)), [B, R], 0 in the padding.
 
-    The paper pays R at EOS; a truncated response has none and is paid at its last token, as in the authors' code.
+    The paper's r_t is R at EOS and 0 before; a truncated response has no EOS and is paid at its last token, as in the
+    authors' code.
     """
-    kl_BR = torch.where(mask_BR, logprobs_BR - reference_logprobs_BR, 0.0)
-    last_BR = mask_BR & (mask_BR.cumsum(1) == mask_BR.sum(1, keepdim=True))
-    return torch.where(last_BR, rewards_B[:, None], 0.0) - kl_coefficient * kl_BR
+    kl_BR = logprobs_BR - reference_logprobs_BR
+    return torch.where(mask_BR, rewards_BR - kl_coefficient * kl_BR, 0.0)
 
 
 def gae(rewards_BR: Tensor, values_BR: Tensor, mask_BR: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
@@ -36,6 +38,33 @@ def gae(rewards_BR: Tensor, values_BR: Tensor, mask_BR: Tensor, gamma: float, la
         advantages_BR[:, t] = advantage_B
         next_value_B = values_BR[:, t]
     return advantages_BR, torch.where(mask_BR, advantages_BR + values_BR, 0.0)
+
+
+def gae_of_streams(
+    rewards_SBR: Tensor, values_SBR: Tensor, mask_BR: Tensor, gammas: Sequence[float], lam: float
+) -> tuple[Tensor, Tensor]:
+    """GAE of each stream with its own discount and value head. Their sum at λ = 1 is the multi-γ advantage
+    A_t = Σ_k Σ_{i≥t} γ_k^{i−t} r^k_i − V_t with V = Σ_k V^k ("Demystifying Long Chain-of-Thought Reasoning in LLMs",
+    arXiv 2502.03373, section 4).
+
+    Returns:
+        (advantages [S, B, R], returns [S, B, R]), both 0 in the padding.
+    """
+    pairs = [
+        gae(rewards_BR, values_BR, mask_BR, gamma, lam)
+        for rewards_BR, values_BR, gamma in zip(rewards_SBR, values_SBR, gammas, strict=True)
+    ]
+    return torch.stack([advantages for advantages, _ in pairs]), torch.stack([returns for _, returns in pairs])
+
+
+def weigh(advantages_SBR: Tensor, mask_BR: Tensor, shares: Sequence[float], informative: Sequence[bool]) -> Tensor:
+    """Σ_s share_s · whitened A^s, [B, R]: the shares weigh signals, whatever their scales. A stream that says the same
+    of every rollout is left out: whitening would blow the noise of its value head up to full size."""
+    mixed_BR = torch.zeros_like(advantages_SBR[0])
+    for advantages_BR, share, tells in zip(advantages_SBR, shares, informative, strict=True):
+        if tells and share:
+            mixed_BR += share * whiten(advantages_BR, mask_BR)
+    return mixed_BR
 
 
 def whiten(values_BR: Tensor, mask_BR: Tensor, epsilon: float = 1e-8) -> Tensor:

@@ -1,26 +1,28 @@
-"""From rollouts and scores to tensors. B: rollouts, T: prompt and response, R: response, all padded on the right."""
+"""From rollouts and scores to tensors. B: rollouts, T: prompt and response, R: response, all padded on the right;
+S: streams of rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from rlsp.rl.streams import Streams
 from rlsp.types import Rollout, Score
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`sampled_BT` marks the response tokens in `ids_BT`; `mask_BR` the same tokens in the response's own frame.
-    `rewards_B` is each rollout's total score; `in_loss_B` is False for rollouts that are left out of the loss."""
+    `in_loss_B` is False for rollouts that are left out of the loss."""
 
     ids_BT: Tensor
     sampled_BT: Tensor
     mask_BR: Tensor
     logprobs_BR: Tensor
-    rewards_B: Tensor
+    streams: Streams
     in_loss_B: Tensor
     temperature: float
 
@@ -28,17 +30,20 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class Experience:
     """A batch with everything that the update needs. `reference_logprobs_BR` are of the sampled
-    tokens, at the sampling temperature; `values_BR` and `returns_BR` train the critic; `advantages_BR` are whitened."""
+    tokens, at the sampling temperature; `values_SBR` and `returns_SBR` train the critic, stream by stream;
+    `advantages_BR` are whitened."""
 
     batch: Batch
     reference_logprobs_BR: Tensor
-    values_BR: Tensor
-    returns_BR: Tensor
+    values_SBR: Tensor
+    returns_SBR: Tensor
     advantages_BR: Tensor
 
 
-def collate(rollouts: Sequence[Rollout], scores: Sequence[Score], mask_truncated: bool, device: torch.device) -> Batch:
-    """Stack rollouts; all of them must come from one temperature."""
+def collate(
+    rollouts: Sequence[Rollout], scores: Sequence[Score], streams: Streams, mask_truncated: bool, device: torch.device
+) -> Batch:
+    """Stack rollouts; all of them must come from one temperature. One without a total is left out of the loss."""
     temperature = rollouts[0].temperature
     if any(rollout.temperature != temperature for rollout in rollouts):
         raise ValueError("rollouts of different temperatures in one batch")
@@ -52,13 +57,16 @@ def collate(rollouts: Sequence[Rollout], scores: Sequence[Score], mask_truncated
     positions_T, positions_R = torch.arange(ids_BT.shape[1]), torch.arange(logprobs_BR.shape[1])
     after_prompt_BT = positions_T >= starts[:, None]
     before_end_BT = positions_T < (starts + lengths)[:, None]
-    in_loss = [not (mask_truncated and rollout.truncated) for rollout in rollouts]
+    in_loss = [
+        score.total is not None and not (mask_truncated and rollout.truncated)
+        for rollout, score in zip(rollouts, scores, strict=True)
+    ]
     return Batch(
         ids_BT=ids_BT.to(device),
         sampled_BT=(after_prompt_BT & before_end_BT).to(device),
         mask_BR=(positions_R < lengths[:, None]).to(device),
         logprobs_BR=logprobs_BR.to(device),
-        rewards_B=torch.tensor([score.total for score in scores]).to(device),
+        streams=replace(streams, rewards_SBR=streams.rewards_SBR.to(device)),
         in_loss_B=torch.tensor(in_loss).to(device),
         temperature=temperature,
     )

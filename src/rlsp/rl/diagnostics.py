@@ -24,6 +24,7 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
         if score.exploration.value is not None
     ]
     metrics = {
+        "alpha": scores[0].alpha,
         "accuracy": _mean(score.verdict.correct for score in scores),
         "exploration": _mean(score.exploration.value for score in scores if score.exploration.value is not None),
         "reward": _mean(score.total for score in scores if score.total is not None),
@@ -34,8 +35,10 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
         "truncated": _mean(rollout.truncated for rollout in rollouts),
         "tokens": sum(rollout.length for rollout in rollouts),
         "kl": kl_N.mean().item(),
-        "explained_variance": explained_variance(experience),
+        "explained_variance": explained_variance(experience, 0),
     }
+    for stream, name in list(enumerate(experience.batch.streams.names))[1:]:
+        metrics[f"explained_variance/{name}"] = explained_variance(experience, stream)
     for name in sorted({name for score in scores for name in score.exploration.parts}):
         values = [score.exploration.parts[name] for score in scores if name in score.exploration.parts]
         metrics[f"exploration/{name}"] = _mean(values)
@@ -50,10 +53,10 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
     return metrics
 
 
-def explained_variance(experience: Experience) -> float:
-    """1 − Var(G − V)/Var(G): 1 is a perfect critic, 0 is no better than a constant."""
-    returns_N = experience.returns_BR[experience.batch.mask_BR]
-    values_N = experience.values_BR[experience.batch.mask_BR]
+def explained_variance(experience: Experience, stream: int) -> float:
+    """1 − Var(G − V)/Var(G) of a stream: 1 is a perfect critic, 0 is no better than a constant."""
+    returns_N = experience.returns_SBR[stream][experience.batch.mask_BR]
+    values_N = experience.values_SBR[stream][experience.batch.mask_BR]
     variance = returns_N.var(unbiased=False)
     return 0.0 if variance == 0 else (1 - (returns_N - values_N).var(unbiased=False) / variance).item()
 

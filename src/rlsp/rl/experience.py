@@ -8,25 +8,35 @@ from transformers import PreTrainedModel
 
 from rlsp.config import PpoRecipe
 from rlsp.models import Critic, token_logprobs
-from rlsp.rl.advantages import gae, token_rewards, whiten
+from rlsp.rl.advantages import gae_of_streams, token_rewards, weigh, whiten
 from rlsp.rl.batch import Batch, Experience, microbatches
 
 
 @torch.no_grad()
 def gather(batch: Batch, reference: PreTrainedModel, critic: Critic, ppo: PpoRecipe) -> Experience:
-    """Eq. 2 → GAE → returns → whitening over the rollouts that are in the loss."""
+    """Eq. 2 → GAE → returns → whitening over the rollouts that are in the loss. The KL term is taken from the first
+    stream, which holds correctness."""
+    streams = batch.streams
     reference_logprobs_BR = torch.zeros_like(batch.logprobs_BR)
-    values_BR = torch.zeros_like(batch.logprobs_BR)
+    values_SBR = torch.zeros_like(streams.rewards_SBR)
     for rows, ids_bT, sampled_bT in microbatches(batch, torch.arange(len(batch.ids_BT)), ppo.microbatch_tokens):
         logprobs_n, _ = token_logprobs(reference, ids_bT, sampled_bT, batch.temperature)
         _put(reference_logprobs_BR, batch.mask_BR, rows, logprobs_n)
-        _put(values_BR, batch.mask_BR, rows, critic(ids_bT, sampled_bT))
-    rewards_BR = token_rewards(
-        batch.rewards_B, batch.logprobs_BR, reference_logprobs_BR, batch.mask_BR, ppo.kl_coefficient
+        for values_BR, values_n in zip(values_SBR, critic(ids_bT, sampled_bT), strict=True):
+            _put(values_BR, batch.mask_BR, rows, values_n)
+    taxed_BR = token_rewards(
+        streams.rewards_SBR[0], batch.logprobs_BR, reference_logprobs_BR, batch.mask_BR, ppo.kl_coefficient
     )
-    advantages_BR, returns_BR = gae(rewards_BR, values_BR, batch.mask_BR, ppo.gamma, ppo.gae_lambda)
+    rewards_SBR = torch.cat([taxed_BR[None], streams.rewards_SBR[1:]])
+    advantages_SBR, returns_SBR = gae_of_streams(rewards_SBR, values_SBR, batch.mask_BR, streams.gammas, ppo.gae_lambda)
     counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
-    return Experience(batch, reference_logprobs_BR, values_BR, returns_BR, whiten(advantages_BR, counted_BR))
+    if streams.shares is None:
+        mixed_BR = advantages_SBR.sum(0)
+    else:
+        paid_SB = streams.rewards_SBR[:, batch.in_loss_B].sum(2)
+        informative = [True, *(bool(paid_B.numel() and paid_B.max() > paid_B.min()) for paid_B in paid_SB[1:])]
+        mixed_BR = weigh(advantages_SBR, counted_BR, streams.shares, informative)
+    return Experience(batch, reference_logprobs_BR, values_SBR, returns_SBR, whiten(mixed_BR, counted_BR))
 
 
 def _put(target_BR: Tensor, mask_BR: Tensor, rows: Tensor, packed_n: Tensor) -> None:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlsp.config import Recipe
-from rlsp.exploration import explorer_for
+from rlsp.exploration.composite import Composite
 from rlsp.models import Critic, frozen_copy
 from rlsp.prompts import encode_prompt
-from rlsp.reward import score
+from rlsp.reward import alpha_at, score
 from rlsp.rl.batch import collate
 from rlsp.rl.diagnostics import describe
 from rlsp.rl.experience import gather
+from rlsp.rl.probe import Probe
+from rlsp.rl.streams import streams_for
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Sampler, SamplingSettings
 from rlsp.types import Problem, Rollout, Score
@@ -43,25 +45,33 @@ def train(
     tokenizer: PreTrainedTokenizerBase,
     sampler: Sampler,
     problem_batches: Iterable[Sequence[Problem]],
+    explorer: Composite,
     judging: Settings = STRICT,
+    probe: Probe | None = None,
 ) -> Iterator[Iteration]:
     """PPO on `policy`, in place; yields after every update. The reference is the policy as it comes in."""
-    ppo, explorer = recipe.ppo, explorer_for(recipe)
+    ppo = recipe.ppo
     settings = SamplingSettings(
         recipe.sampling.temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens
     )
-    reference, critic = frozen_copy(policy), Critic(policy)
+    streams = streams_for(recipe.reward, explorer, ppo.gamma)
+    reference, critic = frozen_copy(policy), Critic(policy, len(streams.names))
     updater = Updater(policy, critic, ppo, recipe.seed)
+    held_out: dict[str, float] = {}
     for step, problems in enumerate(problem_batches):
         started = time.perf_counter()
+        measured = probe.measure(sampler, settings, recipe.seed, step, judging) if probe and probe.due(step) else {}
+        held_out |= measured
         prompts = [encode_prompt(tokenizer, problem, recipe.model.instruction) for problem in problems]
         rollouts = sampler.sample(
             prompts, ppo.samples_per_prompt, settings, recipe.seed * SEEDS_PER_RUN + step, policy_version=step
         )
         sampled = time.perf_counter()
-        scores = score(problems, rollouts, explorer, recipe.reward, judging)
-        batch = collate(rollouts, scores, recipe.reward.truncation == "mask", policy.device)
+        alpha = alpha_at(recipe.reward, step / max(1, ppo.steps - 1), held_out.get("held_out_accuracy"))
+        scores = score(problems, rollouts, explorer, recipe.reward, judging, alpha)
+        paid = streams.build(rollouts, scores)
+        batch = collate(rollouts, scores, paid, recipe.reward.truncation == "mask", policy.device)
         experience = gather(batch, reference, critic, ppo)
-        metrics = describe(rollouts, scores, experience) | updater.update(experience, step)
+        metrics = measured | describe(rollouts, scores, experience) | updater.update(experience, step)
         metrics |= {"seconds_sampling": sampled - started, "seconds_update": time.perf_counter() - sampled}
         yield Iteration(step + 1, problems, rollouts, scores, metrics)

@@ -52,7 +52,7 @@ class Updater:
 
     def accumulate(self, experience: Experience, rows: Tensor, actor_learns: bool) -> dict[str, float]:
         """Add one minibatch's gradients, in micro-batches: both losses are means over the minibatch's tokens, however
-        it is cut."""
+        it is cut; the value loss adds up over the streams."""
         batch = experience.batch
         counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
         tokens = max(1, int(counted_BR[rows].sum()))
@@ -60,9 +60,9 @@ class Updater:
         for piece, ids_bT, sampled_bT in microbatches(batch, rows, self.ppo.microbatch_tokens):
             inside = batch.mask_BR[piece]
             counted = counted_BR[piece][inside]
-            old, advantages, values_old, returns = (
-                each[piece][inside]
-                for each in (batch.logprobs_BR, experience.advantages_BR, experience.values_BR, experience.returns_BR)
+            old, advantages = batch.logprobs_BR[piece][inside], experience.advantages_BR[piece][inside]
+            values_old, returns = (
+                each[:, piece][:, inside] for each in (experience.values_SBR, experience.returns_SBR)
             )
             values = self.critic(ids_bT, sampled_bT)
             critic_loss = value_loss(values, values_old, returns, counted, self.ppo.value_clip, tokens)
