@@ -1,0 +1,136 @@
+"""Many RL runs of the nano recipe side by side: arms × seeds, as one-thread processes, kept and resumed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rlsp import runs
+from rlsp.config import Recipe, load, override, to_toml
+from rlsp.engines.progress import Silent
+from rlsp.errors import InputError
+from rlsp.runs import read_json, read_lines, write_json
+from rlsp.types import to_json
+
+console = Console(highlight=False)
+BASE, SFT = "base", "sft"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to train: the model it starts from and what it changes in the recipe."""
+
+    name: str
+    start: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One arm under one seed: the held-out summary and the metrics of every step."""
+
+    summary: dict[str, Any]
+    curve: list[dict[str, float]]
+    alarms: list[dict[str, Any]]
+
+    def last(self, metric: str, steps: int = 5) -> float:
+        """The metric's mean over the last steps that have it."""
+        values = [each[metric] for each in self.curve if metric in each][-steps:]
+        return sum(values) / len(values)
+
+
+class Sweep:
+    """Runs under `out`; `common` settings hold for every arm."""
+
+    def __init__(self, out: Path, common: Sequence[str], seeds: int, jobs: int) -> None:
+        self.out, self.common, self.seeds, self.jobs = out, tuple(common), range(seeds), jobs
+
+    def run(self, arms: Sequence[Arm]) -> dict[str, list[Result]]:
+        """Every arm under every seed, those that are there already read again."""
+        todo = [(arm, seed) for seed in self.seeds for arm in arms if not self._done(arm, seed)]
+        os.environ["OMP_NUM_THREADS"] = "1"
+        with ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn")) as pool:
+            if any(arm.start == SFT for arm, _ in todo):
+                list(pool.map(_finetune, [self.recipe(seed) for seed in self.seeds], map(self._sft, self.seeds)))
+            jobs = [
+                pool.submit(_train, self._recipe_of(arm, seed), self._directory(arm, seed)) for arm, seed in todo
+            ]
+            for done, (job, (arm, seed)) in enumerate(zip(jobs, todo, strict=True), 1):
+                job.result()
+                console.print(f"{done}/{len(todo)}  {arm.name}, seed {seed}")
+        return {arm.name: [self._read(arm, seed) for seed in self.seeds] for arm in arms}
+
+    def recipe(self, seed: int, settings: Sequence[str] = ()) -> Recipe:
+        return load(Recipe, "nano", [*self.common, f"seed={seed}", *settings])
+
+    def _sft(self, seed: int) -> Path:
+        return self.out / SFT / f"seed{seed}"
+
+    def _directory(self, arm: Arm, seed: int) -> Path:
+        return self.out / arm.name.replace(" ", "-") / f"seed{seed}"
+
+    def _recipe_of(self, arm: Arm, seed: int) -> Recipe:
+        """RL alone, from the arm's model."""
+        start = [override("model.path", str(self._sft(seed)))] if arm.start == SFT else []
+        recipe = self.recipe(seed, [*start, *arm.settings])
+        return recipe.model_copy(update={"demonstrations": None, "sft": None})
+
+    def _summary(self, arm: Arm, seed: int) -> Path:
+        return self._directory(arm, seed) / "evaluation" / "rlsp.json"
+
+    def _done(self, arm: Arm, seed: int) -> bool:
+        """Whether the run is there; one of another recipe is an error."""
+        if not self._summary(arm, seed).is_file():
+            return False
+        there, wanted = runs.Run(self._directory(arm, seed)).recipe(), self._recipe_of(arm, seed)
+        if to_toml(there) != to_toml(wanted):
+            raise InputError(f"{self._directory(arm, seed)} was made by another recipe: give another --out")
+        return True
+
+    def _read(self, arm: Arm, seed: int) -> Result:
+        run = runs.Run(self._directory(arm, seed))
+        alarms = run.path("rl", "alarms.jsonl")
+        return Result(
+            read_json(self._summary(arm, seed)),
+            [values for _, values in read_lines(run.path("rl", "metrics.jsonl"))],
+            [values for _, values in read_lines(alarms)] if alarms.is_file() else [],
+        )
+
+
+def _finetune(recipe: Recipe, directory: Path) -> None:
+    """The recipe's SFT model, unless it is there."""
+    import torch
+
+    from rlsp.engines import stages
+
+    if directory.is_dir():
+        return
+    torch.manual_seed(recipe.seed)
+    policy, progress = stages.open_policy(recipe.model.path), Silent()
+    stages.finetune(policy, stages.demonstrate(recipe, progress), recipe, progress, lambda metrics: None)
+    policy.save(directory)
+
+
+def _train(recipe: Recipe, directory: Path) -> None:
+    from rlsp.engines import native, stages
+
+    if runs.exists(directory):
+        run = runs.resume(directory, recipe)
+    else:
+        run = runs.create(directory, recipe)
+    model = native.reinforce(recipe, run, Silent())
+    test = stages.held_out_problems(recipe)
+    evaluation = stages.evaluate(stages.open_policy(str(model)), test, recipe, Silent(), "rlsp", "RLSP")
+    write_json(run.path("evaluation", "rlsp.json"), to_json(evaluation.summary))
+
+
+def pairs(results: dict[str, list[Result]], name: str, other: str) -> Iterator[tuple[Result, Result]]:
+    """The two arms seed by seed."""
+    return zip(results[name], results[other], strict=True)
