@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ from rlsp import runs
 from rlsp.config import Recipe, load, override, to_toml
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
-from rlsp.runs import read_json, read_lines, write_json
-from rlsp.types import to_json
+from rlsp.runs import read_json, read_lines, read_records, write_json, write_records
+from rlsp.types import Rollout, to_json
 
 console = Console(highlight=False)
 BASE, SFT = "base", "sft"
+ROLLOUTS, SUMMARY = "evaluation/rlsp.rollouts.jsonl.zst", "evaluation/rlsp.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,10 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One arm under one seed: the held-out summary and the metrics of every step."""
+    """One arm under one seed: the held-out summary with its rollouts, the metrics of every step, the alarms."""
 
     summary: dict[str, Any]
+    rollouts: list[Rollout]
     curve: list[dict[str, float]]
     alarms: list[dict[str, Any]]
 
@@ -82,12 +84,9 @@ class Sweep:
         recipe = self.recipe(seed, [*start, *arm.settings])
         return recipe.model_copy(update={"demonstrations": None, "sft": None})
 
-    def _summary(self, arm: Arm, seed: int) -> Path:
-        return self._directory(arm, seed) / "evaluation" / "rlsp.json"
-
     def _done(self, arm: Arm, seed: int) -> bool:
         """Whether the run is there; one of another recipe is an error."""
-        if not self._summary(arm, seed).is_file():
+        if not (self._directory(arm, seed) / SUMMARY).is_file():
             return False
         there, wanted = runs.Run(self._directory(arm, seed)).recipe(), self._recipe_of(arm, seed)
         if to_toml(there) != to_toml(wanted):
@@ -98,7 +97,8 @@ class Sweep:
         run = runs.Run(self._directory(arm, seed))
         alarms = run.path("rl", "alarms.jsonl")
         return Result(
-            read_json(self._summary(arm, seed)),
+            read_json(run.path(SUMMARY)),
+            list(read_records(run.path(ROLLOUTS), Rollout)),
             [values for _, values in read_lines(run.path("rl", "metrics.jsonl"))],
             [values for _, values in read_lines(alarms)] if alarms.is_file() else [],
         )
@@ -128,9 +128,5 @@ def _train(recipe: Recipe, directory: Path) -> None:
     model = native.reinforce(recipe, run, Silent())
     test = stages.held_out_problems(recipe)
     evaluation = stages.evaluate(stages.open_policy(str(model)), test, recipe, Silent(), "rlsp", "RLSP")
-    write_json(run.path("evaluation", "rlsp.json"), to_json(evaluation.summary))
-
-
-def pairs(results: dict[str, list[Result]], name: str, other: str) -> Iterator[tuple[Result, Result]]:
-    """The two arms seed by seed."""
-    return zip(results[name], results[other], strict=True)
+    write_records(run.path(ROLLOUTS), evaluation.rollouts)
+    write_json(run.path(SUMMARY), to_json(evaluation.summary))

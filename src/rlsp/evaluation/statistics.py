@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import correlation, mean, stdev
 
 Z = 1.959964
 _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -72,6 +72,20 @@ def mean_over_seeds(values: Sequence[float]) -> tuple[float, float]:
     if not 2 <= len(values) <= len(_T_975) + 1:
         raise ValueError(f"an interval over seeds needs 2 to {len(_T_975) + 1} runs, got {len(values)}")
     return mean(values), _T_975[len(values) - 2] * stdev(values) / math.sqrt(len(values))
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's ρ: the correlation of ranks, ties at their mean rank. NaN when one of the two never varies."""
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return math.nan
+    return correlation(_ranks(first), _ranks(second))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    positions: dict[float, list[int]] = {}
+    for position, value in enumerate(sorted(values)):
+        positions.setdefault(value, []).append(position)
+    return [sum(positions[value]) / len(positions[value]) for value in values]
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
