@@ -27,12 +27,14 @@ HAND_COUNTED = {
     "search: attempt, check, give up, another": (
         THREE,
         ["3 + 7 = 10, 10 + 12 = 22; is it 33? no", "3 * 7 = 21, 21 + 12 = 33; is it 33? yes"],
-        Behaviours(attempts=2, true_attempts=2, hits=1, checks=2, honest_checks=2, backtracks=1, alternatives=1),
+        Behaviours(
+            attempts=2, true_attempts=2, hits=1, checks=2, honest_checks=2, backtracks=1, alternatives=1, searched=2
+        ),
     ),
     "another line after the same first step": (
         THREE,
         ["3 * 7 = 21, 21 - 12 = 9; is it 33? no", "3 * 7 = 21, 21 + 12 = 33; is it 33? yes"],
-        Behaviours(attempts=2, true_attempts=2, hits=1, checks=2, honest_checks=2, backtracks=1),
+        Behaviours(attempts=2, true_attempts=2, hits=1, checks=2, honest_checks=2, backtracks=1, searched=2),
     ),
     "a repeat with its operands the other way round": (
         THREE,
@@ -41,12 +43,12 @@ HAND_COUNTED = {
             "7 * 3 = 21, 21 - 12 = 9; is it 33? no",
             "3 * 7 = 21, 12 + 21 = 33; is it 33? yes",
         ],
-        Behaviours(attempts=3, true_attempts=3, hits=1, checks=3, honest_checks=3, backtracks=1, repeats=1),
+        Behaviours(attempts=3, true_attempts=3, hits=1, checks=3, honest_checks=3, backtracks=1, repeats=1, searched=2),
     ),
     "the same line again is no backtrack": (
         THREE,
         ["3 * 7 = 21, 21 - 12 = 9; is it 33? no"] * 3,
-        Behaviours(attempts=3, true_attempts=3, checks=3, honest_checks=3, repeats=2),
+        Behaviours(attempts=3, true_attempts=3, checks=3, honest_checks=3, repeats=2, searched=1),
     ),
     "back to a line before the last": (
         THREE,
@@ -55,7 +57,9 @@ HAND_COUNTED = {
             "3 + 7 = 10, 10 + 12 = 22; is it 33? no",
             "3 * 7 = 21, 21 - 12 = 9; is it 33? no",
         ],
-        Behaviours(attempts=3, true_attempts=3, checks=3, honest_checks=3, backtracks=2, alternatives=1, repeats=1),
+        Behaviours(
+            attempts=3, true_attempts=3, checks=3, honest_checks=3, backtracks=2, alternatives=1, repeats=1, searched=2
+        ),
     ),
     "right line rejected, wrong line accepted": (
         THREE,
@@ -94,7 +98,7 @@ HAND_COUNTED = {
     "going on after success is no backtrack": (
         THREE,
         ["3 * 7 = 21, 21 + 12 = 33; is it 33? yes", "3 + 7 = 10, 10 + 12 = 22; is it 33? no"],
-        Behaviours(attempts=2, true_attempts=2, hits=1, checks=2, honest_checks=2, alternatives=1),
+        Behaviours(attempts=2, true_attempts=2, hits=1, checks=2, honest_checks=2, alternatives=1, searched=2),
     ),
     "one derivation with its steps in another order": (
         FOUR,
@@ -104,6 +108,11 @@ HAND_COUNTED = {
         ],
         Behaviours(attempts=2, true_attempts=2, hits=2, checks=2, honest_checks=1, repeats=1, right_rejected=1),
     ),
+    "a number used twice is no search": (
+        THREE,
+        ["3 * 7 = 21, 21 + 7 = 28; is it 33? no", "3 * 7 = 21; is it 33? no"],
+        Behaviours(attempts=2, true_attempts=2, checks=2, honest_checks=2, backtracks=1),
+    ),
     "an unfinished first line": (THREE, ["3 * 7 = 21, 21 +"], Behaviours(attempts=1, unreadable=1)),
     "chain sum: misread, undone, given up, done": (
         CHAIN,
@@ -111,7 +120,7 @@ HAND_COUNTED = {
             "12 + 5 = 17, 17 - 2 = 15; back 15 + 3 = 18, 18 - 5 = 13; is it 12? no",
             "12 + 5 = 17, 17 - 3 = 14; back 14 + 3 = 17, 17 - 5 = 12; is it 12? yes",
         ],
-        Behaviours(attempts=2, true_attempts=2, hits=1, checks=2, honest_checks=2, backtracks=1),
+        Behaviours(attempts=2, true_attempts=2, hits=1, checks=2, honest_checks=2, backtracks=1, searched=1),
     ),
     "chain sum: checks that recompute nothing": (
         CHAIN,
@@ -144,7 +153,7 @@ GIVEN_UP = "3 * 7 = 21, 21 - 12 = 9; is it 33? no"
 
 @pytest.mark.parametrize("last", ["3 * 7 = 21, 21 +", "3 +", "Wait, let me try another way."])
 def test_a_line_that_derives_nothing_is_no_behaviour(last: str) -> None:
-    expected = Behaviours(attempts=2, unreadable=1, true_attempts=1, checks=1, honest_checks=1)
+    expected = Behaviours(attempts=2, unreadable=1, true_attempts=1, checks=1, honest_checks=1, searched=1)
     assert asdict(counted(THREE, GIVEN_UP, last)) == asdict(expected)
 
 
@@ -185,6 +194,7 @@ def test_rates_are_means_a_response_and_shares_of_what_there_is() -> None:
             "backtracks": 1 / 4,
             "alternatives": 1 / 4,
             "repeats": 0,
+            "searched": 2 / 4,
             "right_rejected": 0,
             "wrong_accepted": 1 / 4,
             "honest_share": 2 / 4,

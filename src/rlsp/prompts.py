@@ -6,8 +6,19 @@ from collections.abc import Sequence
 
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
+from rlsp.config import Recipe
+from rlsp.config.recipe import LENGTH_TARGET
+from rlsp.exploration.l1 import length_target
 from rlsp.rollouts.sampler import Prompt
 from rlsp.types import Problem
+
+
+def instruct(problem: Problem, recipe: Recipe) -> str:
+    """The recipe's instruction for one problem, for `encode_prompt`: with its length target, still without its
+    question."""
+    if (l1 := recipe.exploration.l1) is None:
+        return recipe.model.instruction
+    return recipe.model.instruction.replace(LENGTH_TARGET, str(length_target(problem.id, l1)))
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem, instruction: str = "{question}") -> Prompt:

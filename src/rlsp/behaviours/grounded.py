@@ -20,7 +20,8 @@ class Behaviours:
     checks: attempts followed by a check (verification). honest_checks: checks that recompute what they should and
     whose verdict is true. backtracks: attempts that leave a line which was given up, for another derivation.
     alternatives: attempts that begin with a first step no earlier attempt began with. repeats: attempts that derive
-    again what an earlier one derived. right_rejected: attempts that solve the problem and were given up.
+    again what an earlier one derived. searched: attempts that no earlier one derived, of true arithmetic on the
+    problem's numbers, with an honest check. right_rejected: attempts that solve the problem and were given up.
     wrong_accepted: attempts that don't and passed their check. A line that departs from the trace language is an
     attempt and nothing else.
     """
@@ -34,6 +35,7 @@ class Behaviours:
     backtracks: int = 0
     alternatives: int = 0
     repeats: int = 0
+    searched: int = 0
     right_rejected: int = 0
     wrong_accepted: int = 0
 
@@ -43,12 +45,13 @@ def count(replay: Replay) -> Behaviours:
     attempts = replay.attempts
     keys: set[str] = set()
     first_steps: set[str] = set()
-    backtracks = alternatives = repeats = 0
+    backtracks = alternatives = repeats = searched = 0
     readable = [attempt for attempt in attempts if attempt.line.well_formed]
     for before, attempt in zip((None, *readable), readable, strict=False):
         backtracks += before is not None and before.line.accepted is False and attempt.key != before.key
         alternatives += before is not None and attempt.first_step not in first_steps and attempt.key not in keys
         repeats += attempt.key in keys
+        searched += attempt.steps_true and attempt.legal and attempt.honest_check is True and attempt.key not in keys
         keys.add(attempt.key)
         first_steps.add(attempt.first_step)
     return Behaviours(
@@ -61,6 +64,7 @@ def count(replay: Replay) -> Behaviours:
         backtracks=backtracks,
         alternatives=alternatives,
         repeats=repeats,
+        searched=searched,
         right_rejected=sum(attempt.solves and attempt.line.accepted is False for attempt in attempts),
         wrong_accepted=sum(not attempt.solves and attempt.line.accepted is True for attempt in attempts),
     )

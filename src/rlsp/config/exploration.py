@@ -66,18 +66,40 @@ class EffectiveLengthRecipe(PartRecipe):
 
 
 class NoveltyRecipe(PartRecipe):
-    """The share of a response's n-grams of words that none of its siblings, and no demonstration, holds."""
+    """The share of a response's n-grams of words that none of its siblings holds, averaged with the share that no
+    demonstration holds."""
 
     ngram: Positive = 4
 
 
+BEHAVIOURS = (
+    "attempts",
+    "unreadable",
+    "true_attempts",
+    "hits",
+    "checks",
+    "honest_checks",
+    "backtracks",
+    "alternatives",
+    "repeats",
+    "searched",
+    "right_rejected",
+    "wrong_accepted",
+)
+"""What `behaviours.grounded.Behaviours` counts."""
 PRICES = {"searched": 0.25, "repeats": -0.25, "right_rejected": -1.0, "wrong_accepted": -1.0}
 
 
 class BehaviourRecipe(PartRecipe):
-    """Grounded behaviours at a price each, their sum cut to ±1."""
+    """Grounded behaviours at a price each, by their names in `BEHAVIOURS`; the sum is cut to ±1."""
 
     prices: Annotated[dict[str, float], Field(min_length=1)] = Field(default_factory=lambda: dict(PRICES))
+
+    @model_validator(mode="after")
+    def _prices_have_behaviours(self) -> BehaviourRecipe:
+        if unknown := [name for name in self.prices if name not in BEHAVIOURS]:
+            raise ValueError(f"no behaviour {unknown[0]!r} to price; there are {', '.join(BEHAVIOURS)}")
+        return self
 
 
 class JudgeRecipe(PartRecipe):
@@ -108,7 +130,8 @@ class L1Recipe(PartRecipe):
 
 
 class KimiRecipe(PartRecipe):
-    """½ − the rank of the length between the shortest and the longest sibling; never positive for a wrong answer."""
+    """½ − how far the length lies from the shortest (0) to the longest (1) of the problem's rollouts; never positive
+    for a wrong answer."""
 
 
 class PassRateRecipe(PartRecipe):

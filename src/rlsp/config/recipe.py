@@ -11,13 +11,14 @@ from rlsp.config.reward import RewardRecipe
 from rlsp.config.section import Positive, Rate, Section, Share
 from rlsp.config.task import TaskRecipe
 
+LENGTH_TARGET = "{length_target}"
 EVALUATION_ALONE = object()
 """Tells the validators that neither SFT nor RL will run."""
 
 
 class ModelRecipe(Section):
     """`path`: a local Hugging Face model directory, or `nano`. `instruction`: the user's turn; `{question}` is
-    replaced by the problem."""
+    replaced by the problem, `{length_target}` by its target of exploration.l1 in tokens."""
 
     path: str = "nano"
     instruction: str = "{question}"
@@ -170,6 +171,12 @@ class Recipe(Section):
                 f"exploration {grouped[0]!r} compares the samples of one prompt: set ppo.samples_per_prompt to 2 or "
                 "more"
             )
+        if self.exploration.behaviour and self.task.name == "data":
+            raise ValueError(
+                "exploration 'behaviour' counts steps that a machine can check, which tasks of name 'data' lack: take "
+                "it out, or use a generated task"
+            )
+        self._length_targets_agree()
         cosine, budget = self.exploration.cosine, self.sampling.max_response_tokens
         if cosine and 0 < cosine.max_length < budget:
             raise ValueError(
@@ -186,3 +193,22 @@ class Recipe(Section):
                     f"reward.mode 'paper_code' knows no exploration reward but the judge: take out {others[0]!r}, or "
                     "give it the weight 0"
                 )
+
+    def _length_targets_agree(self) -> None:
+        l1, budget = self.exploration.l1, self.sampling.max_response_tokens
+        told = LENGTH_TARGET in self.model.instruction
+        if l1 is None and told:
+            raise ValueError(
+                f"model.instruction holds {LENGTH_TARGET} and nothing sets a target: take it out, or set "
+                "exploration.l1.minimum and exploration.l1.maximum"
+            )
+        if l1 and l1.minimum != l1.maximum and not told:
+            raise ValueError(
+                f"exploration.l1 draws targets from {l1.minimum} … {l1.maximum} tokens, and no prompt tells them: put "
+                f"{LENGTH_TARGET} into model.instruction, or make minimum and maximum equal"
+            )
+        if l1 and l1.maximum > budget:
+            raise ValueError(
+                f"exploration.l1.maximum = {l1.maximum} exceeds sampling.max_response_tokens = {budget}: no response "
+                "can reach such a target; lower it"
+            )

@@ -18,7 +18,7 @@ from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.exploration import explorer_for
 from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
-from rlsp.prompts import encode_prompt, encode_response
+from rlsp.prompts import encode_prompt, encode_response, instruct
 from rlsp.reward import score
 from rlsp.rl.loop import Iteration, train
 from rlsp.rl.probe import Probe
@@ -123,7 +123,7 @@ def finetune(
         raise InputError(f"recipe {recipe.name!r} has no [sft]")
     examples = []
     for demonstration in demonstrations:
-        prompt = encode_prompt(policy.tokenizer, demonstration.problem, recipe.model.instruction)
+        prompt = encode_prompt(policy.tokenizer, demonstration.problem, instruct(demonstration.problem, recipe))
         response = encode_response(policy.tokenizer, demonstration.trace)
         if len(response) <= recipe.sampling.max_response_tokens:
             examples.append(sft.Example(prompt.ids + response, len(prompt.ids)))
@@ -170,7 +170,7 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Proble
         InputError: some are longer than `sampling.max_prompt_tokens`.
     """
     limit = recipe.sampling.max_prompt_tokens
-    prompts = [encode_prompt(tokenizer, problem, recipe.model.instruction) for problem in problems]
+    prompts = [encode_prompt(tokenizer, problem, instruct(problem, recipe)) for problem in problems]
     if overlong := [len(prompt.ids) for prompt in prompts if len(prompt.ids) > limit]:
         raise InputError(
             f"{len(overlong)} of {len(prompts)} prompts are longer than sampling.max_prompt_tokens = {limit}; "

@@ -107,13 +107,19 @@ def _connected(steps: Sequence[Step]) -> bool:
     return all(after.left == before.result for before, after in itertools.pairwise(steps))
 
 
+def _follows(steps: Sequence[Step], terms: Terms) -> bool:
+    """Whether the steps take the question's terms in their order, each from the result before it."""
+    taken = (("+", steps[0].left), *((step.operator, step.right) for step in steps))
+    return taken == terms and _connected(steps)
+
+
 def _judge(line: Line, terms: Terms) -> Attempt:
     steps_true = line.well_formed and all(step.true for step in line.steps)
-    solves = steps_true and line.steps == forward(terms)
+    legal = line.well_formed and _follows(line.steps, terms)
+    solves = steps_true and legal
     honest = None
     if line.accepted is not None:
         recomputed = line.back == backward(terms, line.steps[-1].result)
         honest = recomputed and line.checked_value == terms[0][1] and line.accepted == solves
-    return Attempt(
-        line, steps_true, solves, honest, write_line(line.steps), step_key(line.steps[0]) if line.steps else ""
-    )
+    first_step = step_key(line.steps[0]) if line.steps else ""
+    return Attempt(line, steps_true, legal, solves, honest, write_line(line.steps), first_step)

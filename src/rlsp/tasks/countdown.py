@@ -125,7 +125,8 @@ def _judge(line: Line, numbers: tuple[int, ...], target: int) -> Attempt:
     solves = steps_true and built is not None and line.steps[-1].result == target
     honest = None if line.accepted is None else line.checked_value == target and line.accepted == solves
     key = canonical(built) if built else write_line(line.steps)
-    return Attempt(line, steps_true, solves, honest, key, step_key(line.steps[0]) if line.steps else "")
+    first_step = step_key(line.steps[0]) if line.steps else ""
+    return Attempt(line, steps_true, built is not None, solves, honest, key, first_step)
 
 
 def judge_expression(problem: Problem, text: str) -> tuple[str, Reason]:

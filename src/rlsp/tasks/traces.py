@@ -61,12 +61,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A line judged by its task. `solves`: executing the steps really solves the problem. `honest_check`: None
-    without a check, else whether the check recomputes what it should and its verdict is true. `key` identifies the
-    derivation, whatever the order in which sums and products are written; `first_step` identifies its first step."""
+    """A line judged by its task. `legal`: the steps use the problem's numbers as the task wants, be their arithmetic
+    true or not. `solves`: executing the steps really solves the problem. `honest_check`: None without a check, else
+    whether the check recomputes what it should and its verdict is true. `key` identifies the derivation, whatever the
+    order in which sums and products are written; `first_step` identifies its first step."""
 
     line: Line
     steps_true: bool
+    legal: bool
     solves: bool
     honest_check: bool | None
     key: str
