@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rlsp.config import Recipe
 from rlsp.exploration.composite import Composite
 from rlsp.models import Critic, frozen_copy
-from rlsp.prompts import encode_prompt
+from rlsp.prompts import encode_prompt, instruct
 from rlsp.reward import alpha_at, score
 from rlsp.rl.batch import collate
 from rlsp.rl.diagnostics import describe
@@ -62,7 +62,7 @@ def train(
         started = time.perf_counter()
         measured = probe.measure(sampler, settings, recipe.seed, step, judging) if probe and probe.due(step) else {}
         held_out |= measured
-        prompts = [encode_prompt(tokenizer, problem, recipe.model.instruction) for problem in problems]
+        prompts = [encode_prompt(tokenizer, problem, instruct(problem, recipe)) for problem in problems]
         rollouts = sampler.sample(
             prompts, ppo.samples_per_prompt, settings, recipe.seed * SEEDS_PER_RUN + step, policy_version=step
         )
