@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.box import MARKDOWN
@@ -24,7 +24,6 @@ from rich.table import Table
 from sweep import BASE, SFT, Arm, Result, Sweep, console
 
 from rlsp.evaluation.statistics import mean_over_seeds, rank_correlation
-from rlsp.tasks.countdown import read_question
 
 COMMON = (
     "ppo.steps=30",
@@ -59,6 +58,7 @@ MEASURES: dict[str, Measure] = {
     "right rejected": behaviour("right_rejected"),
     "wrong accepted": behaviour("wrong_accepted"),
 }
+CHANGES = {name: MEASURES[name] for name in ("accuracy %", "tokens", "backtracks", "right rejected")}
 
 
 def outcome_only(start: str) -> Arm:
@@ -82,28 +82,153 @@ def alpha(sweep: Sweep) -> bool:
         arms = [outcome_only(start), *(length(start, each) for each in ("0.9", "0.8", "0.5"))]
         results = sweep.run(arms)
         show(f"The length reward over α, from {start}", results)
-        show_differences(results, arms[0].name, ("accuracy %", "tokens", "backtracks", "right rejected"))
+        show_differences(results, arms[0].name)
     return True
 
 
-STUDIES: dict[str, Callable[[Sweep], bool]] = {"alpha": alpha}
+# (a) which reward makes search pay
+
+FAMILY: tuple[Callable[[str], Arm], ...] = (
+    length,
+    lambda start: alone("effective length α 0.8", start, "{effective_length = {ngram = 12}}"),
+    lambda start: alone("length and repetition α 0.8", start, "{length = {}, repetition = {ngram = 12}}"),
+    lambda start: alone("novelty α 0.8", start, "novelty"),
+    lambda start: alone("behaviour α 0.8", start, "behaviour"),
+    lambda start: alone("behaviour α 0.5", start, "behaviour", alpha="0.5"),
+)
+
+
+def family(sweep: Sweep) -> bool:
+    paying = []
+    for start in (BASE, SFT):
+        plain = outcome_only(start)
+        results = sweep.run([plain, *(member(start) for member in FAMILY)])
+        show(f"The family, from {start}", results)
+        show_differences(results, plain.name)
+        for name in results:
+            centre, half = difference(results, name, plain.name, accuracy)
+            if name != plain.name and centre - half > 0:
+                paying.append(f"{name} ({centre:+.1f} ± {half:.1f} points)")
+    return bar(f"search pays under: {', '.join(paying) or 'none of them'}", bool(paying))
+
+
+# (b) adding rewards against adding advantages
+
+SCALES = (0.1, 1.0, 10.0)
+
+
+def mix(sweep: Sweep) -> bool:
+    arms = {(way, scale): _scaled(way, scale) for way in ("advantage", "reward") for scale in SCALES}
+    results = sweep.run(list(arms.values()))
+    show("The length reward at three scales of C, from sft", results)
+    holds = True
+    for measure, label in ((tokens, "tokens"), (accuracy, "accuracy, points")):
+        change = {
+            way: [
+                max(values) - min(values)
+                for values in zip(*(map(measure, results[arms[way, scale].name]) for scale in SCALES), strict=True)
+            ]
+            for way in ("advantage", "reward")
+        }
+        less = [a - b for a, b in zip(change["advantage"], change["reward"], strict=True)]
+        centre, half = mean_over_seeds(less)
+        sentence = f"{label}: spread over the scales {spread(change['advantage'])} against {spread(change['reward'])}"
+        holds &= bar(f"{sentence}, difference {centre:+.2f} ± {half:.2f}", centre + half < 0)
+    return holds
+
+
+def _scaled(way: str, scale: float) -> Arm:
+    if (way, scale) == ("reward", 1.0):
+        return length(SFT)
+    name = f"C × {scale:g}, mix {way} from {SFT}"
+    settings = (f"exploration.length.c_per_budget={scale * 1000 / 4096}", f"reward.mix={way}")
+    return length(SFT, name=name, settings=settings)
+
+
+# (d) effort fitted to the difficulty
+
+ADAPTIVE = {
+    "alp": "{alp = {weight = 2.0}}",
+    "kimi": "kimi",
+    "pass_rate": "{pass_rate = {weight = 2.0}}",
+}
+
+
+def easiest(result: Result) -> float:
+    """Mean tokens on the easiest level."""
+    return result.summary["by_level"][min(result.summary["by_level"], key=int)]["mean_tokens"]
+
+
+def fit(result: Result) -> float:
+    """Rank correlation of a response's length with its problem's level."""
+    levels = [result.levels[rollout.problem_id] for rollout in result.rollouts]
+    return rank_correlation(levels, [rollout.length for rollout in result.rollouts])
+
+
+def difficulty(sweep: Sweep) -> bool:
+    uniform = length(SFT)
+    adaptive = [alone(f"{name} α 0.8", SFT, part) for name, part in ADAPTIVE.items()]
+    results = sweep.run([uniform, outcome_only(SFT), *adaptive])
+    measures = {"accuracy %": accuracy, "tokens": tokens, "tokens, easiest level": easiest, "length by level": fit}
+    show("Effort fitted to the difficulty, from sft", results, measures)
+    show_differences(results, uniform.name, measures)
+    good = []
+    for arm in adaptive:
+        gain, gain_half = difference(results, arm.name, uniform.name, accuracy)
+        rise, rise_half = difference(results, arm.name, uniform.name, fit)
+        saved = [
+            1 - easiest(one) / easiest(other)
+            for one, other in zip(results[arm.name], results[uniform.name], strict=True)
+        ]
+        centre, half = mean_over_seeds(saved)
+        sentence = (
+            f"{arm.name}: {100 * centre:.0f} ± {100 * half:.0f} % fewer tokens on the easiest level, accuracy "
+            f"{gain:+.1f} ± {gain_half:.1f}, rank correlation {rise:+.3f} ± {rise_half:.3f}"
+        )
+        good.append(bar(sentence, centre >= 0.2 and gain + gain_half >= 0 and rise - rise_half > 0))
+    return any(good)
+
+
+# (e) α over training
+
+
+def schedule(sweep: Sweep) -> bool:
+    arms = [outcome_only(BASE), length(BASE, "0.8"), length(BASE, "0.5")]
+    for kind in ("linear", "cosine", "accuracy"):
+        settings = [f"reward.schedule.kind={kind}", "reward.schedule.end=1.0"]
+        if kind == "accuracy":
+            settings.append("reward.schedule.accuracies=[0.4, 0.7]")
+        arms.append(length(BASE, "0.5", f"length α 0.5 to 1, {kind} from {BASE}", settings))
+    results = sweep.run(arms)
+    show("α over training, from base", results)
+    show_differences(results, arms[0].name)
+    return True
+
+
+STUDIES: dict[str, Callable[[Sweep], bool]] = {
+    "alpha": alpha,
+    "family": family,
+    "mix": mix,
+    "difficulty": difficulty,
+    "schedule": schedule,
+}
 
 
 # Tables
 
 
-def show(title: str, results: Results, measures: Sequence[str] = tuple(MEASURES)) -> None:
+def show(title: str, results: Results, measures: Mapping[str, Measure] = MEASURES) -> None:
     table = Table("", *measures, title=title, title_justify="left", box=MARKDOWN)
     for name, seeds in results.items():
-        table.add_row(name, *(spread([MEASURES[measure](seed) for seed in seeds]) for measure in measures))
+        table.add_row(name, *(spread([measure(seed) for seed in seeds]) for measure in measures.values()))
     console.print(table)
 
 
-def show_differences(results: Results, other: str, measures: Sequence[str]) -> None:
+def show_differences(results: Results, other: str, measures: Mapping[str, Measure] = CHANGES) -> None:
     table = Table("", *measures, title=f"Against '{other}', seed by seed", title_justify="left", box=MARKDOWN)
     for name in results:
         if name != other:
-            gaps = [difference(results, name, other, MEASURES[measure]) for measure in measures]
+            gaps = [difference(results, name, other, measure) for measure in measures.values()]
             table.add_row(name, *(f"{centre:+.2f} ± {half:.2f}" for centre, half in gaps))
     console.print(table)
 

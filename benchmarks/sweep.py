@@ -17,7 +17,7 @@ from rlsp.config import Recipe, load, override, to_toml
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
 from rlsp.runs import read_json, read_lines, read_records, write_json, write_records
-from rlsp.types import Rollout, to_json
+from rlsp.types import Problem, Rollout, to_json
 
 console = Console(highlight=False)
 BASE, SFT = "base", "sft"
@@ -39,6 +39,7 @@ class Result:
 
     summary: dict[str, Any]
     rollouts: list[Rollout]
+    levels: dict[str, int]
     curve: list[dict[str, float]]
     alarms: list[dict[str, Any]]
 
@@ -61,9 +62,7 @@ class Sweep:
         with ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn")) as pool:
             if any(arm.start == SFT for arm, _ in todo):
                 list(pool.map(_finetune, [self.recipe(seed) for seed in self.seeds], map(self._sft, self.seeds)))
-            jobs = [
-                pool.submit(_train, self._recipe_of(arm, seed), self._directory(arm, seed)) for arm, seed in todo
-            ]
+            jobs = [pool.submit(_train, self._recipe_of(arm, seed), self._directory(arm, seed)) for arm, seed in todo]
             for done, (job, (arm, seed)) in enumerate(zip(jobs, todo, strict=True), 1):
                 job.result()
                 console.print(f"{done}/{len(todo)}  {arm.name}, seed {seed}")
@@ -99,6 +98,7 @@ class Sweep:
         return Result(
             read_json(run.path(SUMMARY)),
             list(read_records(run.path(ROLLOUTS), Rollout)),
+            {problem.id: problem.level for problem in read_records(run.path("problems", "test.jsonl"), Problem)},
             [values for _, values in read_lines(run.path("rl", "metrics.jsonl"))],
             [values for _, values in read_lines(alarms)] if alarms.is_file() else [],
         )
@@ -121,10 +121,7 @@ def _finetune(recipe: Recipe, directory: Path) -> None:
 def _train(recipe: Recipe, directory: Path) -> None:
     from rlsp.engines import native, stages
 
-    if runs.exists(directory):
-        run = runs.resume(directory, recipe)
-    else:
-        run = runs.create(directory, recipe)
+    run = runs.resume(directory, recipe) if runs.exists(directory) else runs.create(directory, recipe)
     model = native.reinforce(recipe, run, Silent())
     test = stages.held_out_problems(recipe)
     evaluation = stages.evaluate(stages.open_policy(str(model)), test, recipe, Silent(), "rlsp", "RLSP")
