@@ -57,6 +57,7 @@ def boxed(characters: int, content: str = "33") -> str:
         (boxed(4000), True, 0.0),  # 1 − 1000/1000
         (boxed(4000), False, -1.0),
         (boxed(8000), True, 0.5),
+        (boxed(8000), False, -0.5),
         (boxed(4), True, -10.0),  # 1 − 1000 = −999, clamped
         ("." * 990, False, -0.5 - 4.0),  # no box: all characters and <|eot_id|>, 1000/250
         ("." * 990, True, -0.5 - 4.0),  # and being right does not reach it
