@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from rlsp.config import Recipe, load
 from rlsp.config.exploration import L1Recipe
 from rlsp.errors import InputError
-from rlsp.exploration import BUILDERS, explorer_for
+from rlsp.exploration import BUILDERS, Setting, explorer_for
 from rlsp.exploration.alp import AdaptiveLengthPenalty
 from rlsp.exploration.groups import siblings
 from rlsp.exploration.kimi import KimiLengthReward
@@ -203,7 +203,7 @@ def test_the_prompt_tells_the_target(tokenizer: PreTrainedTokenizerBase) -> None
     assert instruct(PROBLEM, recipe) == f"{{question}} Use {target} tokens."
     prompt = encode_prompt(tokenizer, PROBLEM, instruct(PROBLEM, recipe))
     assert prompt == encode_prompt(tokenizer, PROBLEM, f"{{question}} Use {target} tokens.")
-    part = BUILDERS["l1"](recipe.exploration.l1, recipe, ())
+    part = BUILDERS["l1"](recipe.exploration.l1, Setting(recipe.sampling.max_response_tokens, recipe.task.name, ()))
     assert not isinstance(part, OutcomeExplorer), "it sees no verdict"
     assert part.explore([PROBLEM.question], [rollout(target, PROBLEM.id)]) == [Part(0.0)]
 

@@ -1,13 +1,16 @@
-"""Eq. 1: R(q, o) = α·1[Ver(q, o)] + (1 − α)·R_ex(q, o). The only file that knows α."""
+"""Eq. 1: R(q, o) = α·1[Ver(q, o)] + (1 − α)·R_ex(q, o), or what the authors' code computes instead. The only file that
+knows α."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from rlsp.config import RewardRecipe, ScheduleRecipe
+from rlsp.config import Recipe, RewardRecipe, ScheduleRecipe
+from rlsp.exploration import paper_code
 from rlsp.exploration.composite import Composite
-from rlsp.types import Exploration, Problem, Rollout, Score, Verdict
+from rlsp.types import Exploration, Finish, Problem, Rollout, Score, Verdict
 from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
 
@@ -47,8 +50,72 @@ def combine(rollout: Rollout, verdict: Verdict, exploration: Exploration, alpha:
     """Eq. 1, clamped to ±`recipe.clamp`; both parts stay in the score. No total without an exploration reward."""
     total = None
     if exploration.value is not None:
-        total = max(-recipe.clamp, min(recipe.clamp, sum(parts(verdict, exploration.value, alpha))))
+        total = _clamped(sum(parts(verdict, exploration.value, alpha)), recipe)
     return Score(rollout.problem_id, rollout.sample, verdict, exploration, alpha, total)
+
+
+def combine_paper_code(
+    rollout: Rollout,
+    verdict: Verdict,
+    exploration: Exploration,
+    alpha: float,
+    recipe: RewardRecipe,
+    judge_weight: float | None,
+) -> Score:
+    """The authors' code (see `exploration.paper_code`), clamped. It adds everything into one number, so the score's
+    exploration reward is that number, its pieces among the parts, and its α is 0.
+
+    Args:
+        alpha: mixes the rule's reward with the judge's grade, and nothing else.
+        judge_weight: multiplies the grade; None: there is no judge. A grade that is missing counts 0.5, as theirs does.
+    """
+    rule = paper_code.rule_reward(rollout, verdict.correct, recipe.paper_code_c, recipe.strict)
+    value = sum(rule.values())
+    if judge_weight is not None and paper_code.EXCEPTION not in rule:
+        if "judge" not in exploration.parts:
+            rule[paper_code.UNGRADED] = paper_code.FAILED_JUDGE
+        grade = exploration.parts.get("judge", paper_code.FAILED_JUDGE)
+        value = alpha * value + (1 - alpha) * judge_weight * grade
+    explored = replace(exploration, value=value, parts=exploration.parts | rule)
+    return Score(rollout.problem_id, rollout.sample, verdict, explored, 0.0, _clamped(value, recipe))
+
+
+def _clamped(value: float, recipe: RewardRecipe) -> float:
+    return max(-recipe.clamp, min(recipe.clamp, value))
+
+
+def warnings(recipe: Recipe) -> list[str]:
+    """What is wrong with the recipe's reward though it was chosen: for whoever trains or scores with it to read."""
+    reward = recipe.reward
+    if reward.mode != "paper_code":
+        return []
+    bare, short, long = (
+        _paper_code_example(characters, right, reward) for characters, right in ((0, False), (400, True), (4000, True))
+    )
+    found = [
+        f"reward.mode 'paper_code' is not Eq. 1 but what the authors' code computes: a wrong bare \\boxed{{9}} earns "
+        f"{bare:g}, a right answer after 400 characters {short:g}, a right answer after 4000 characters {long:g}"
+    ]
+    if not reward.strict:
+        found.append(
+            "paper_code: not thinking beats thinking, because a box that stands first raises an exception and an "
+            "exception earns 0.0: reward.strict = true closes that gap"
+        )
+    if "judge" in recipe.exploration.paid:
+        found.append("paper_code: a judge that fails has graded 0.5: look at the parts for paper_code_failed_judge")
+    if recipe.sampling.temperature != 1:
+        found.append(
+            f"paper_code: the authors sample at their temperature but take log-probs at 1; here both are at "
+            f"{recipe.sampling.temperature:g}, so their curves are not matched in this"
+        )
+    return found
+
+
+def _paper_code_example(characters: int, right: bool, recipe: RewardRecipe) -> float:
+    """The rule's reward, clamped, of a boxed answer after so many characters."""
+    text = "." * characters + "\\boxed{9}"
+    example = Rollout("", 0, (), (0,), (0.0,), text, Finish.EOS, 1.0, 0)
+    return _clamped(sum(paper_code.rule_reward(example, right, recipe.paper_code_c, recipe.strict).values()), recipe)
 
 
 def score(
@@ -72,6 +139,12 @@ def score(
             for rollout, exploration in zip(rollouts, explorations, strict=True)
         ]
     alpha = recipe.alpha if alpha is None else alpha
+    if recipe.mode == "paper_code":
+        judge = explorer.paid.get("judge")
+        return [
+            combine_paper_code(rollout, verdict, exploration, alpha, recipe, judge.weight if judge else None)
+            for rollout, verdict, exploration in zip(rollouts, verdicts, explorations, strict=True)
+        ]
     return [
         combine(rollout, verdict, exploration, alpha, recipe)
         for rollout, verdict, exploration in zip(rollouts, verdicts, explorations, strict=True)

@@ -14,6 +14,7 @@ from rlsp.cli.progress import LiveProgress, console
 from rlsp.cli.tables import print_differences, print_results
 from rlsp.config import Recipe, load, override, to_toml
 from rlsp.errors import InputError
+from rlsp.reward import warnings
 from rlsp.runs import Run
 from rlsp.verifiers.settings import STRICT, Settings
 
@@ -87,10 +88,12 @@ def open_directory(path: Path, recipe: Recipe, resume: bool, overwrite: bool, ju
 
 
 def print_plan(recipe: Recipe) -> None:
-    """The resolved recipe, its memory and its tokens."""
+    """The resolved recipe, what is wrong with its reward, its memory and its tokens."""
     from rlsp.engines.estimate import GIB, estimate
 
     console.print(to_toml(recipe), highlight=False, markup=False, soft_wrap=True)
+    for warning in warnings(recipe):
+        console.print(f"warning: {warning}", soft_wrap=True)
     needed = estimate(recipe)
     console.print(f"model: {needed.parameters / 1e6:.2f} M parameters")
     for part, size in needed.bytes_by_part.items():

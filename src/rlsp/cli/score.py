@@ -75,6 +75,8 @@ def _score_by_recipe(recipe: Recipe, rollouts: Path, problems: Path | None, judg
     known = {problem.id for problem in asked}
     if strangers := [rollout.problem_id for rollout in answered if rollout.problem_id not in known]:
         raise InputError(f"{rollouts}: {len(strangers)} rollouts of problems that {problems} lacks: {strangers[0]!r} …")
+    for warning in reward.warnings(recipe):
+        console.print(f"warning: {warning}", soft_wrap=True)
     scores = reward.score(asked, answered, explorer_for(recipe), recipe.reward, judge)
     write_records(out, scores)
     right = sum(each.verdict.correct for each in scores)

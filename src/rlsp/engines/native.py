@@ -15,6 +15,7 @@ from rlsp.engines import stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.stages import Evaluation, Policy
 from rlsp.models import load_config, load_tokenizer
+from rlsp.reward import warnings
 from rlsp.rl.loop import Iteration
 from rlsp.rollouts.native import check_capacity
 from rlsp.runs import MetricsLog, Run, read_records, write_json, write_records
@@ -46,6 +47,7 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
     Returns:
         The report's path.
     """
+    _warn(recipe, progress)
     torch.manual_seed(recipe.seed)
     policy = stages.open_policy(recipe.model.path)
     batches, test = _problems(recipe, out)
@@ -59,6 +61,11 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
     _evaluate(policy, test, recipe, out, progress, "rlsp", "RLSP", judging)
     _vote(test, recipe, out, progress, judging)
     return report.build(out)
+
+
+def _warn(recipe: Recipe, progress: Progress) -> None:
+    for warning in warnings(recipe):
+        progress.say(f"warning: {warning}")
 
 
 def _problems(recipe: Recipe, out: Run) -> tuple[list[list[Problem]], list[Problem]]:
@@ -129,6 +136,7 @@ def reinforce(recipe: Recipe, out: Run, progress: Progress, judging: Settings = 
     Returns:
         The trained model's directory.
     """
+    _warn(recipe, progress)
     torch.manual_seed(recipe.seed)
     batches, _ = _problems(recipe, out)
     _rl(stages.open_policy(recipe.model.path), batches, recipe, out, progress, judging)

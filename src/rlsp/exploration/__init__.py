@@ -3,42 +3,66 @@ effort to the difficulty, are a protocol of their own and see what was right."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rlsp.config import Recipe
 from rlsp.exploration.alp import AdaptiveLengthPenalty
 from rlsp.exploration.behaviour import BehaviourReward
 from rlsp.exploration.composite import Composite, Weighted
+from rlsp.exploration.cosine import CosineReward
+from rlsp.exploration.effective_length import EffectiveLengthReward
 from rlsp.exploration.kimi import KimiLengthReward
 from rlsp.exploration.l1 import LengthTargetReward
 from rlsp.exploration.length import LengthReward
+from rlsp.exploration.length_exp import LengthExpReward
+from rlsp.exploration.length_sqrt import LengthSqrtReward
 from rlsp.exploration.novelty import NoveltyReward
 from rlsp.exploration.part import Explorer, OutcomeExplorer
 from rlsp.exploration.pass_rate import PassRateReward
+from rlsp.exploration.repetition import RepetitionReward
 from rlsp.types import Demonstration
 
-BUILDERS: dict[str, Callable[[Any, Recipe, Sequence[Demonstration]], Explorer | OutcomeExplorer]] = {
-    "length": lambda part, recipe, _: LengthReward(part.c_per_budget * recipe.sampling.max_response_tokens),
-    "novelty": lambda part, _, demonstrations: NoveltyReward.against(part.ngram, demonstrations),
-    "behaviour": lambda part, recipe, _: BehaviourReward(recipe.task.name, part.prices),
-    "alp": lambda _, recipe, __: AdaptiveLengthPenalty(recipe.sampling.max_response_tokens),
-    "l1": lambda part, recipe, _: LengthTargetReward(part, recipe.sampling.max_response_tokens),
-    "kimi": lambda _, __, ___: KimiLengthReward(),
-    "pass_rate": lambda part, recipe, _: PassRateReward(part.threshold, recipe.sampling.max_response_tokens),
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a part may need besides its own section: the response budget in tokens, the task's name, and what the policy
+    has learned from."""
+
+    budget: int
+    task: str
+    demonstrations: Sequence[Demonstration]
+
+
+BUILDERS: dict[str, Callable[[Any, Setting], Explorer | OutcomeExplorer]] = {
+    "length": lambda part, setting: LengthReward(part.c_per_budget * setting.budget),
+    "length_sqrt": lambda part, setting: LengthSqrtReward(part.c_per_budget * math.sqrt(setting.budget)),
+    "length_exp": lambda part, setting: LengthExpReward(part.c),
+    "effective_length": lambda part, setting: EffectiveLengthReward(part.c_per_budget * setting.budget, part.ngram),
+    "repetition": lambda part, setting: RepetitionReward(part.ngram, part.penalty, setting.budget),
+    "novelty": lambda part, setting: NoveltyReward.against(part.ngram, setting.demonstrations),
+    "behaviour": lambda part, setting: BehaviourReward(setting.task, part.prices),
+    "cosine": lambda part, setting: CosineReward(
+        part.right, part.wrong, part.exceeded, part.max_length or setting.budget
+    ),
+    "alp": lambda part, setting: AdaptiveLengthPenalty(setting.budget),
+    "l1": lambda part, setting: LengthTargetReward(part, setting.budget),
+    "kimi": lambda part, setting: KimiLengthReward(),
+    "pass_rate": lambda part, setting: PassRateReward(part.threshold, setting.budget),
 }
-"""From a part's section, the whole recipe and the run's demonstrations to what computes it."""
+"""From a part's section and the setting to what computes it."""
 
 
 def explorer_for(recipe: Recipe, demonstrations: Sequence[Demonstration] = ()) -> Composite:
     """The recipe's exploration reward, scaled to its response budget. `demonstrations`: what the policy has learned
     from, which is no longer new."""
+    setting = Setting(recipe.sampling.max_response_tokens, recipe.task.name, demonstrations)
     return Composite(
         {
             name: Weighted(
-                part.weight,
-                recipe.ppo.gamma if part.gamma is None else part.gamma,
-                BUILDERS[name](part, recipe, demonstrations),
+                part.weight, recipe.ppo.gamma if part.gamma is None else part.gamma, BUILDERS[name](part, setting)
             )
             for name, part in recipe.exploration.parts.items()
         }

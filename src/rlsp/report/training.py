@@ -118,7 +118,9 @@ def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> lis
             "reward": "total",
             "reward_correctness": f"{alpha:g} × accuracy",
             "reward_exploration": f"{1 - alpha:g} × exploration",
-        },
+        }
+        if recipe.reward.mode == "paper_eq1"
+        else {"reward": "total, as the authors' code computes it"},
     )
     charts = [
         ("accuracy", "Accuracy", "Look for a rise. A rise in training problems alone is memory, not skill.",
