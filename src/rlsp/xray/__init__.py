@@ -1,1 +1,1 @@
-"""A reward under X-rays: what it pays standard responses, which of them it ranks wrongly, what it pays the next token."""
+"""A reward under X-rays: what it pays standard responses, which it ranks wrongly, what the next token earns."""

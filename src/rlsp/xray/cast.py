@@ -98,9 +98,7 @@ def cast_for(recipe: Recipe, tokens: Tokens, verifier: str | None = None) -> Cas
     )
 
 
-def _characters(
-    material: Material, tokens: Tokens, budget: int, judged: bool
-) -> dict[Character, tuple[int, ...]]:
+def _characters(material: Material, tokens: Tokens, budget: int, judged: bool) -> dict[Character, tuple[int, ...]]:
     """The characters' tokens, EOS included; without those that the budget, or their task, has no room for."""
     attempts = tuple(_until(material.search(), tokens, budget))
 

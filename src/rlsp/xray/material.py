@@ -68,7 +68,8 @@ def _steps(task: TaskRecipe) -> Material:
     hardest = task.model_copy(update={"levels": (max(task.levels),)})
     problem = tasks.problems(hardest, Split.TRAIN, 1, SEED)[0]
     search = SEARCHES[task.name]
-    hits = list(islice(search.descents(problem, Random(SEED), 1.0), 2))
+    attempts = islice(search.descents(problem, Random(SEED), 1.0), 2)
+    hits = [steps for steps in attempts if search.checked_line(problem, steps).endswith("yes")]
     missed, hedged, sibling, loop = islice(_misses(problem), 4)
     checked = search.checked_line(problem, hits[0])
     accepted = search.checked_line(problem, hedged).removesuffix("no") + "yes"
@@ -149,6 +150,6 @@ def _guesses() -> Iterator[str]:
     """Other answers, each checked backwards and given up; no two are alike."""
     for left in count(10):
         yield (
-            f"Suppose {left} were left: before Ann had hers there were {left + 1}, before Tom ate there were {left + 3}, "
-            f"and {left + 3} is not what 3 bags of 4 hold, so {left} is given up.\n"
+            f"Suppose {left} were left: before Ann had hers there were {left + 1}, before Tom ate there were "
+            f"{left + 3}, and {left + 3} is not what 3 bags of 4 hold, so {left} is given up.\n"
         )

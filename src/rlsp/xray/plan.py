@@ -1,4 +1,4 @@
-"""What the next token is worth: the exploration reward's pay against the KL's tax, and the C that moves where they meet.
+"""What the next token is worth: the exploration reward's pay, the KL's tax, and the C that moves where they meet.
 
 Eq. 2 takes β·KL off every token, so a response of L tokens earns (1−α)·w·R_ex(L) − β·k·L, with k the KL a token in
 nats. Length is at rest where d/dL of that is 0: for −C/|o| at L = √((1−α)·w·C/(β·k)). What accuracy pays for length is
@@ -21,7 +21,7 @@ from rlsp.runs import Run, read_lines
 from rlsp.types import Finish, Rollout
 from rlsp.verifiers.settings import STRICT, Settings
 from rlsp.xray.cast import cast_for
-from rlsp.xray.ranking import Ranking, rank
+from rlsp.xray.ranking import Ranking, alphas, rank
 from rlsp.xray.tokens import Tokens
 
 SIZES = {"length": "c_per_budget", "length_sqrt": "c_per_budget", "effective_length": "c_per_budget", "length_exp": "c"}
@@ -190,10 +190,10 @@ def plan(
         if alpha != forces.alpha:
             overrides.append(override("reward.alpha", alpha))
         planned = load(Recipe, source, [*settings, *overrides])
-        ranking = rank(planned, cast, judging)
-        if ranking.passed:
-            return Plan(target, alpha, tuple(overrides), planned, ranking)
-        broken = [str(finding) for finding in ranking.broken]
+        rankings = [rank(planned, cast, judging, each) for each in alphas(planned)]
+        broken = [str(finding) for ranking in rankings for finding in ranking.broken]
+        if not broken:
+            return Plan(target, alpha, tuple(overrides), planned, rankings[0])
     raise InputError(
         f"no α below 1 pays for {target:g} tokens and ranks rightly: the tax of {forces.tax:.3g} a token is too high "
         f"for this growth; at α = 0.99: {'; '.join(broken)}. Plan less growth or lower ppo.kl_coefficient"
@@ -208,3 +208,11 @@ def _upwards(alpha: float) -> Iterator[float]:
     while step * ALPHA_STEP < 1 - 1e-9:
         yield round(step * ALPHA_STEP, 6)
         step += 1
+
+
+def read_growth(text: str) -> float:
+    """`30%` or `0.3` as 0.3. Raises InputError on anything else."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise InputError(f"--growth {text!r} is no share: write 30% or 0.3") from None

@@ -54,7 +54,9 @@ INVARIANTS = (
     Invariant("echoing the prompt is not worth more than trying", (_C.WRONG_SHORT,), "≥", _C.ECHO),
     Invariant("padding by a loop is not worth more than searching", (_C.RIGHT_LONG,), "≥", _C.LOOP_RIGHT),
     Invariant("a loop is not worth more than an honest search", (_C.WRONG_LONG,), "≥", _C.LOOP_WRONG),
-    Invariant("two answers, the right one last, are not worth more than one", (_C.RIGHT_LONG,), "≥", _C.HEDGE_RIGHT_LAST),
+    Invariant(
+        "two answers, the right one last, are not worth more than one", (_C.RIGHT_LONG,), "≥", _C.HEDGE_RIGHT_LAST
+    ),
     Invariant("two answers, the right one first, are not worth more", (_C.RIGHT_LONG,), "≥", _C.HEDGE_RIGHT_FIRST),
     Invariant("running into the budget does not pay more than finishing", (_C.FINISHED,), "≥", _C.TRUNCATED),
     Invariant("an injected grade raises nothing", (_C.WRONG_LONG,), "≥", _C.INJECTION, judged=True),
@@ -98,7 +100,9 @@ class Ranking:
 def alphas(recipe: Recipe) -> tuple[float, ...]:
     """The ends between which α's schedule moves; totals are linear in α between them, up to the clamp."""
     reward = recipe.reward
-    return tuple(dict.fromkeys([reward.alpha] if reward.schedule.kind == "constant" else [reward.alpha, reward.schedule.end]))
+    return tuple(
+        dict.fromkeys([reward.alpha] if reward.schedule.kind == "constant" else [reward.alpha, reward.schedule.end])
+    )
 
 
 def rank(
@@ -126,9 +130,7 @@ def rank(
     )
 
 
-def _score(
-    recipe: Recipe, cast: Cast, explorer: Composite, judging: Settings, alpha: float
-) -> dict[Character, Score]:
+def _score(recipe: Recipe, cast: Cast, explorer: Composite, judging: Settings, alpha: float) -> dict[Character, Score]:
     names, rollouts = list(cast.rollouts), list(cast.rollouts.values())
     if not any(name in explorer.parts for name in GROUPED):
         return dict(zip(names, score([cast.problem], rollouts, explorer, recipe.reward, judging, alpha), strict=True))
@@ -173,5 +175,6 @@ def check(recipe: Recipe, tokens: Tokens, judging: Settings = STRICT, verifier: 
     if broken:
         raise InputError(
             f"the reward of recipe {recipe.name!r} ranks standard responses wrongly: {'; '.join(broken)}. Look at all "
-            f"of them by `rlsp reward rank`, change the reward (`rlsp reward plan` sets C and α), or go on by {RISK_FLAG}"
+            f"of them by `rlsp reward rank`, change the reward (`rlsp reward plan` sets C and α), or go on by "
+            f"{RISK_FLAG}"
         )

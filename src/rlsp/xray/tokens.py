@@ -70,5 +70,5 @@ class EstimatedTokens:
 
 
 def encode_pieces(tokens: Tokens, pieces: Iterable[str]) -> tuple[int, ...]:
-    """The pieces, each by itself: put in another order they are as many tokens, and a repeated piece repeats its ids."""
+    """The pieces, each by itself: in another order they are as many tokens, and a repeated piece repeats its ids."""
     return tuple(token for piece in pieces for token in tokens.encode(piece))
