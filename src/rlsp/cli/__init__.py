@@ -15,6 +15,7 @@ from rlsp.cli import (
     pretrain,
     quickstart,
     report,
+    reward,
     run,
     sample,
     score,
@@ -47,6 +48,7 @@ for name, verb in (
     app.command(name)(verb)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(verify.app, name="verify")
+app.add_typer(reward.app, name="reward")
 
 
 def main() -> None:

@@ -27,6 +27,10 @@ DeadlineOption = Annotated[float, typer.Option("--deadline", min=0.01, help="Sec
 TrustOption = Annotated[
     bool, typer.Option("--i-trust-this-code", help="Run model-written programs without a sandbox where none is.")
 ]
+RisksOption = Annotated[
+    bool,
+    typer.Option("--accept-reward-risks", help="Start although the reward ranks standard responses wrongly."),
+]
 
 
 def judging(lenient: bool = False, deadline: float = STRICT.deadline_seconds, trusted_code: bool = False) -> Settings:

@@ -9,9 +9,18 @@ from typing import Annotated
 import typer
 
 from rlsp import runs
-from rlsp.cli.options import OverwriteOption, RecipeArgument, ResumeOption, SetOption, TrustOption, judging
+from rlsp.cli.options import (
+    OverwriteOption,
+    RecipeArgument,
+    ResumeOption,
+    RisksOption,
+    SetOption,
+    TrustOption,
+    judging,
+)
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.cli.tables import print_differences, print_results
+from rlsp.cli.terminal import say_if
 from rlsp.config import Recipe, load, override, to_toml
 from rlsp.errors import InputError
 from rlsp.reward import warnings
@@ -31,6 +40,7 @@ def run(
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     trust: TrustOption = False,
+    accept_risks: RisksOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what it needs.")] = False,
 ) -> None:
     """SFT → exploration reward and verifier → PPO → evaluation → report."""
@@ -43,17 +53,24 @@ def run(
     if dry_run:
         from rlsp.engines import native
 
-        native.check(resolved, judging(trusted_code=trust))
+        say_if(native.check(resolved, judging(trusted_code=trust), accept_risks))
         print_plan(resolved)
         return
-    execute(resolved, out or Path("runs") / resolved.name, resume, overwrite, judging(trusted_code=trust))
+    execute(resolved, out or Path("runs") / resolved.name, resume, overwrite, judging(trusted_code=trust), accept_risks)
 
 
-def execute(recipe: Recipe, out: Path, resume: bool, overwrite: bool, judge: Settings = STRICT) -> None:
+def execute(
+    recipe: Recipe,
+    out: Path,
+    resume: bool,
+    overwrite: bool,
+    judge: Settings = STRICT,
+    accept_risks: bool = False,
+) -> None:
     """Run what the directory has not finished yet and show the outcome."""
     from rlsp.engines import native
 
-    directory = open_directory(out, recipe, resume, overwrite, judge)
+    directory = open_directory(out, recipe, resume, overwrite, judge, accept_risks)
     with LiveProgress() as progress:
         report = native.run(recipe, directory, progress, judge)
     print_results(f"{recipe.name}, seed {recipe.seed}", directory.evaluations().values())
@@ -61,9 +78,11 @@ def execute(recipe: Recipe, out: Path, resume: bool, overwrite: bool, judge: Set
     console.print(f"report: {report}", soft_wrap=True)
 
 
-def open_directory(path: Path, recipe: Recipe, resume: bool, overwrite: bool, judge: Settings) -> Run:
+def open_directory(
+    path: Path, recipe: Recipe, resume: bool, overwrite: bool, judge: Settings, accept_risks: bool = False
+) -> Run:
     """A new run directory, or an existing one as the user wants it: asked on a terminal, refused elsewhere. Nothing is
-    made or deleted for a recipe whose model or problems will not do.
+    made or deleted for a recipe whose model, problems or reward will not do.
 
     Raises:
         InputError: they will not do, the directory exists and no flag says what to do, or it is another recipe's.
@@ -72,7 +91,7 @@ def open_directory(path: Path, recipe: Recipe, resume: bool, overwrite: bool, ju
 
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite deletes it: give one of them")
-    native.check(recipe, judge)
+    say_if(native.check(recipe, judge, accept_risks))
     stages.open_policy(recipe.model.path)
     if not runs.exists(path):
         return runs.create(path, recipe)

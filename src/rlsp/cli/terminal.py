@@ -10,6 +10,12 @@ def say(text: str) -> None:
     console.print(clean(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
+def say_if(text: str) -> None:
+    """A line of text, if there is any."""
+    if text:
+        say(text)
+
+
 def clean(text: str) -> str:
     """One line, without control characters."""
     return "".join(each if each.isprintable() else "�" for each in text)

@@ -22,15 +22,21 @@ from rlsp.runs import MetricsLog, Run, read_records, write_json, write_records
 from rlsp.types import Demonstration, Problem, to_json
 from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
+from rlsp.xray.cast import NoCast
+from rlsp.xray.ranking import check as check_ranking
+from rlsp.xray.tokens import ModelTokens
 
 
-def check(recipe: Recipe, judging: Settings = STRICT) -> None:
-    """What can be wrong with the recipe's model and problems, before anything is written or trained; weights are not
-    read.
+def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool = False) -> str:
+    """What can be wrong with the recipe's model, problems and reward, before anything is written or trained; weights
+    are not read.
+
+    Returns:
+        Why the reward's ranking could not be checked; "" when it was, or its risks are accepted.
 
     Raises:
         InputError: no such model, problems or verifier, too few problems, longer ones than the recipe or the model
-            allows, or problems that their verifier can't judge here.
+            allows, problems that their verifier can't judge here, or a reward that ranks standard responses wrongly.
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
@@ -39,6 +45,13 @@ def check(recipe: Recipe, judging: Settings = STRICT) -> None:
     prompts = stages.encode_prompts(tokenizer, problems, recipe)
     longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens
     check_capacity(config, longest, recipe.sampling.cache_tokens)
+    if accept_reward_risks:
+        return ""
+    try:
+        check_ranking(recipe, ModelTokens(tokenizer), judging, problems[0].task)
+    except NoCast as reason:
+        return f"the reward's ranking was not checked: {reason}"
+    return ""
 
 
 def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT) -> Path:

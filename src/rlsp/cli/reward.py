@@ -1,0 +1,110 @@
+"""`rlsp reward`: what a reward pays, what it ranks wrongly, what it pays the next token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlsp.cli.options import ProblemsOption, RecipeArgument, SetOption, TrustOption, judging
+from rlsp.cli.reward_tables import print_plan, print_pull, print_ranking, print_score, print_tokens
+from rlsp.cli.terminal import say
+from rlsp.config import Recipe, load
+from rlsp.errors import InputError
+from rlsp.runs import MANIFEST, Run
+from rlsp.xray import explain as explaining
+from rlsp.xray import plan as planning
+from rlsp.xray.cast import NoCast, cast_for
+from rlsp.xray.ranking import alphas
+from rlsp.xray.ranking import rank as rank_cast
+from rlsp.xray.tokens import EstimatedTokens, ModelTokens, Tokens
+
+app = typer.Typer(help="X-ray a reward before it trains anything.", no_args_is_help=True)
+
+
+def tokens_for(recipe: Recipe) -> Tokens:
+    """The model's tokenizer; an estimate where there is no such directory."""
+    if recipe.model.path != "nano" and not Path(recipe.model.path).expanduser().is_dir():
+        return EstimatedTokens()
+    from rlsp.models import load_tokenizer
+
+    return ModelTokens(load_tokenizer(recipe.model.path))
+
+
+@app.command("rank")
+def rank(recipe: RecipeArgument, settings: SetOption = None, trust: TrustOption = False) -> None:
+    """Standard responses as the reward ranks them, and whether a sane one would. Exit code 1: it would not."""
+    resolved = load(Recipe, recipe, settings or [])
+    try:
+        cast = cast_for(resolved, tokens_for(resolved))
+    except NoCast as reason:
+        say(f"no standard cast for recipe {resolved.name!r}: {reason}")
+        return
+    rankings = [rank_cast(resolved, cast, judging(trusted_code=trust), alpha) for alpha in alphas(resolved)]
+    for ranking in rankings:
+        print_ranking(resolved, cast, ranking)
+    if not all(ranking.passed for ranking in rankings):
+        raise typer.Exit(1)
+
+
+@app.command("explain")
+def explain(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run directory of rlsp.")],
+    problem: Annotated[str | None, typer.Option("--problem", metavar="TEXT", help="The question.")] = None,
+    answer: Annotated[str, typer.Option(help="Its answer, where the question does not tell it.")] = "",
+    problems: ProblemsOption = None,
+    identity: Annotated[
+        str | None, typer.Option("--id", metavar="PROBLEM_ID", help="Which of the problems; the first by default.")
+    ] = None,
+    response: Annotated[str | None, typer.Option("--response", metavar="TEXT", help="What was answered.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="The same, as a text file.")] = None,
+    step: Annotated[int | None, typer.Option(min=1, help="Of a run: the RL step; the last by default.")] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Of a run: which rollout of the problem.")] = 0,
+    settings: SetOption = None,
+    trust: TrustOption = False,
+) -> None:
+    """What one response earns, part by part and token by token."""
+    if (Path(recipe) / MANIFEST).is_file():
+        if settings or any(each is not None for each in (problem, problems, response, file)):
+            raise InputError(f"{recipe} is a run, whose rollouts are stored: choose one by --step, --id and --sample")
+        run = Run(Path(recipe))
+        resolved = run.recipe()
+        found = explaining.stored(run, step, identity, sample)
+    else:
+        resolved = load(Recipe, recipe, settings or [])
+        asked = explaining.find_problem(resolved, problem, answer, problems, identity)
+        text = explaining.read_response(response, file)
+        found = explaining.score_text(resolved, asked, text, tokens_for(resolved), judging(trusted_code=trust))
+    tokens = tokens_for(resolved)
+    if tokens.estimated:
+        say(f"no model in {resolved.model.path}: lengths are estimated at 4 characters a token")
+    print_score(resolved, found)
+    print_tokens(resolved, found, found.pieces or [tokens.decode([each]) for each in found.rollout.response_ids])
+
+
+@app.command("plan")
+def plan(
+    recipe: RecipeArgument,
+    run: Annotated[Path | None, typer.Option("--run", help="Length and KL from the last steps of this run.")] = None,
+    length: Annotated[float | None, typer.Option(metavar="TOKENS", help="The mean length of a response now.")] = None,
+    kl: Annotated[float | None, typer.Option(metavar="NATS", help="The KL against the reference, a token.")] = None,
+    growth: Annotated[str, typer.Option(metavar="PERCENT", help="How much longer: 30%.")] = "30%",
+    settings: SetOption = None,
+    trust: TrustOption = False,
+) -> None:
+    """What the next token is paid and taxed, and the C and α for so much more length."""
+    if (run is None) == (length is None or kl is None) or (run is not None and (length is not None or kl is not None)):
+        raise InputError("give either --run, or both --length and --kl")
+    resolved = load(Recipe, recipe, settings or [])
+    share = planning.read_growth(growth)
+    now, nats = planning.of_run(run) if run is not None else (length or 0.0, kl or 0.0)
+    forces = planning.pull(resolved, now, nats)
+    print_pull(forces)
+    try:
+        made = planning.plan(
+            resolved, recipe, settings or [], forces, share, tokens_for(resolved), judging(trusted_code=trust)
+        )
+    except NoCast as reason:
+        raise InputError(f"no plan: whether it ranks rightly can't be checked: {reason}") from None
+    print_plan(resolved, forces, made, share)

@@ -1,0 +1,218 @@
+"""What the next token is worth: the exploration reward's pay, the KL's tax, and the C that moves where they meet.
+
+Eq. 2 takes β·KL off every token, so a response of L tokens earns (1−α)·w·R_ex(L) − β·k·L, with k the KL a token in
+nats. Length is at rest where d/dL of that is 0: for −C/|o| at L = √((1−α)·w·C/(β·k)). What accuracy pays for length is
+not in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlsp.config import Recipe, load, override
+from rlsp.errors import InputError
+from rlsp.exploration import explorer_for
+from rlsp.exploration.composite import Composite
+from rlsp.exploration.part import OutcomeExplorer
+from rlsp.runs import Run, read_lines
+from rlsp.types import Finish, Rollout
+from rlsp.verifiers.settings import STRICT, Settings
+from rlsp.xray.cast import cast_for
+from rlsp.xray.ranking import Ranking, alphas, rank
+from rlsp.xray.tokens import Tokens
+
+SIZES = {"length": "c_per_budget", "length_sqrt": "c_per_budget", "effective_length": "c_per_budget", "length_exp": "c"}
+"""The parts that length alone decides (of a response that repeats nothing), and the key of their size."""
+LATEST_SHARE = 0.1
+"""The last part of a run's steps that its length and KL are read from."""
+ALPHA_STEP = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What moves length: mean `length` in tokens, `kl` in nats a token, the recipe's α and β, and `slope`, d R_ex/dL of
+    its paid length parts, weights included."""
+
+    length: float
+    kl: float
+    alpha: float
+    beta: float
+    budget: int
+    slope: Callable[[float], float]
+
+    @property
+    def tax(self) -> float:
+        """β·KL: reward that one more token costs."""
+        return self.beta * self.kl
+
+    def pay(self, length: float) -> float:
+        """(1−α)·d R_ex/dL: reward that one more token earns."""
+        return (1 - self.alpha) * self.slope(length)
+
+    @property
+    def equilibrium(self) -> float:
+        """The length at which pay is tax; infinite without a tax. Pay falls with length."""
+        if self.tax <= 0:
+            return math.inf
+        low, high = 1.0, 2.0
+        while self.pay(high) > self.tax:
+            low, high = high, 2 * high
+        for _ in range(100):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.pay(middle) > self.tax else (low, middle)
+        return high
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`overrides`: the `--set` texts that move the equilibrium to `target` tokens; `ranking`: the planned
+    recipe's."""
+
+    target: float
+    alpha: float
+    overrides: tuple[str, ...]
+    recipe: Recipe
+    ranking: Ranking
+
+
+def pull(recipe: Recipe, length: float, kl: float) -> Pull:
+    """Raises InputError when the length is no length, or no paid part of the recipe depends on length alone."""
+    if not (math.isfinite(length) and math.isfinite(kl) and length >= 1):
+        raise InputError(f"a mean length of {length:g} tokens at a KL of {kl:g} nats: give a length of 1 or more")
+    parts = {name: part for name, part in recipe.exploration.paid.items() if name in SIZES}
+    if not parts:
+        raise InputError(
+            f"no paid exploration reward of recipe {recipe.name!r} depends on length alone: give one of "
+            f"{', '.join(SIZES)} a weight, e.g. --set exploration.length.weight=1"
+        )
+    explorer = explorer_for(recipe)
+    slopes = {name: _slope(name, explorer) for name in parts}
+    return Pull(
+        length=length,
+        kl=kl,
+        alpha=recipe.reward.alpha,
+        beta=recipe.ppo.kl_coefficient,
+        budget=recipe.sampling.max_response_tokens,
+        slope=lambda at: sum(part.weight * slopes[name](at) for name, part in parts.items()),
+    )
+
+
+def _slope(name: str, explorer: Composite) -> Callable[[float], float]:
+    """d part/dL: exact for −C/L, whose C its floor tells, and by central differences of one token for the others."""
+    part = explorer.parts[name].explorer
+    assert not isinstance(part, OutcomeExplorer), "what length alone decides sees no outcome"
+    if name == "length":
+        return lambda length: -part.floor / length**2
+
+    def value(length: int) -> float:
+        [judged] = part.explore([""], [_of_length(length)])
+        assert judged.value is not None, "a length can always be had"
+        return judged.value
+
+    def slope(length: float) -> float:
+        whole = max(2, math.floor(length))
+        steps = [(value(each + 1) - value(each - 1)) / 2 for each in (whole, whole + 1)]
+        return steps[0] + (max(length, whole) - whole) * (steps[1] - steps[0])
+
+    return slope
+
+
+def _of_length(length: int) -> Rollout:
+    """A finished response that repeats nothing."""
+    return Rollout("xray", 0, (0,), tuple(range(length)), (0.0,) * length, "", Finish.EOS, 1.0, 0)
+
+
+def of_run(directory: Path) -> tuple[float, float]:
+    """(mean length in tokens, KL in nats a token) over the last steps of a run.
+
+    Raises:
+        InputError: there is no run, or its RL has no metrics yet.
+    """
+    run = Run(directory)
+    run.manifest()
+    path = run.path("rl", "metrics.jsonl")
+    steps = [values for _, values in read_lines(path)]
+    latest = steps[-max(1, round(LATEST_SHARE * len(steps))) :]
+    if not latest or any(not isinstance(step, dict) or not {"kl", "length"} <= step.keys() for step in latest):
+        raise InputError(f"{path}: no `length` and `kl` in its last steps; give them by --length and --kl")
+    return (
+        sum(float(step["length"]) for step in latest) / len(latest),
+        sum(float(step["kl"]) for step in latest) / len(latest),
+    )
+
+
+def plan(
+    recipe: Recipe,
+    source: str,
+    settings: list[str],
+    forces: Pull,
+    growth: float,
+    tokens: Tokens,
+    judging: Settings = STRICT,
+    verifier: str | None = None,
+) -> Plan:
+    """What to set so that length comes to rest at `1 + growth` times its present mean. (1−α)·C is fixed by that; α is
+    raised, in steps of `ALPHA_STEP`, until the standard cast is ranked rightly.
+
+    Args:
+        source: the recipe's name or file, `settings` its overrides: what the planned recipe is read from.
+        growth: 0.3 is +30 %.
+
+    Raises:
+        InputError: the target does not fit into the budget, nothing taxes length, several parts pay for it, or no α
+            ranks rightly.
+        NoCast: the plan could not be verified, as there is no cast.
+    """
+    target = forces.length * (1 + growth)
+    if growth <= -1 or not 1 <= target <= forces.budget:
+        raise InputError(
+            f"{growth:+.0%} on {forces.length:g} tokens is {target:g}, outside of 1 … {forces.budget}: plan another "
+            "growth, or raise sampling.max_response_tokens"
+        )
+    if forces.tax <= 0:
+        raise InputError(
+            f"β·KL = {forces.beta:g} × {forces.kl:g} taxes nothing, so length has no equilibrium to move: give the KL "
+            "of a later step by --kl, or set ppo.kl_coefficient"
+        )
+    names = [name for name in recipe.exploration.paid if name in SIZES]
+    if len(names) > 1:
+        raise InputError(f"{' and '.join(names)} both pay for length: plan with one of them, the other at weight 0")
+    name = names[0]
+    size = getattr(recipe.exploration.parts[name], SIZES[name])
+    cast = cast_for(recipe, tokens, verifier)
+    broken: list[str] = []
+    for alpha in _upwards(forces.alpha):
+        scale = forces.tax / ((1 - alpha) * forces.slope(target))
+        overrides = [override(f"exploration.{name}.{SIZES[name]}", float(f"{size * scale:.6g}"))]
+        if alpha != forces.alpha:
+            overrides.append(override("reward.alpha", alpha))
+        planned = load(Recipe, source, [*settings, *overrides])
+        rankings = [rank(planned, cast, judging, each) for each in alphas(planned)]
+        broken = [str(finding) for ranking in rankings for finding in ranking.broken]
+        if not broken:
+            return Plan(target, alpha, tuple(overrides), planned, rankings[0])
+    raise InputError(
+        f"no α below 1 pays for {target:g} tokens and ranks rightly: the tax of {forces.tax:.3g} a token is too high "
+        f"for this growth; at α = 0.99: {'; '.join(broken)}. Plan less growth or lower ppo.kl_coefficient"
+    )
+
+
+def _upwards(alpha: float) -> Iterator[float]:
+    """α as it is, then rounded up step by step, below 1."""
+    if alpha < 1:
+        yield alpha
+    step = math.floor(alpha / ALPHA_STEP + 1e-9) + 1
+    while step * ALPHA_STEP < 1 - 1e-9:
+        yield round(step * ALPHA_STEP, 6)
+        step += 1
+
+
+def read_growth(text: str) -> float:
+    """`30%` or `0.3` as 0.3. Raises InputError on anything else."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise InputError(f"--growth {text!r} is no share: write 30% or 0.3") from None

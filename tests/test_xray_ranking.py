@@ -1,0 +1,221 @@
+"""The standard cast, what any reward must rank, and the check before a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from rlsp.config import Recipe, load
+from rlsp.engines import native
+from rlsp.errors import InputError
+from rlsp.exploration.composite import Composite, Weighted
+from rlsp.exploration.part import Part
+from rlsp.types import Rollout
+from rlsp.verifiers import verify
+from rlsp.xray.cast import Cast, Character, NoCast, cast_for
+from rlsp.xray.ranking import INVARIANTS, Ranking, alphas, check, rank
+from rlsp.xray.tokens import EstimatedTokens, ModelTokens, Tokens, encode_pieces
+from tests.shrunk import SHRUNK
+
+SHIPPED = ("nano", "nano-chain-sum", "smollm2-gsm8k", "smollm2-math")
+C = Character
+
+
+@pytest.fixture(scope="module")
+def nano(tokenizer: PreTrainedTokenizerBase) -> Tokens:
+    return ModelTokens(tokenizer)
+
+
+def tokens_of(recipe: Recipe, nano: Tokens) -> Tokens:
+    return nano if recipe.model.path == "nano" else EstimatedTokens()
+
+
+def failing(ranking: Ranking) -> list[str]:
+    return [finding.invariant.name for finding in ranking.findings if finding.status == "fail"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_ranks_rightly(name: str, nano: Tokens) -> None:
+    recipe = load(Recipe, name)
+    ranking = rank(recipe, cast_for(recipe, tokens_of(recipe, nano)))
+    assert ranking.passed
+    assert sum(finding.status == "pass" for finding in ranking.findings) >= 11
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [*((name, []) for name in SHIPPED), *(("smollm2-math", [f"task.verifier={v}"]) for v in ("exact", "choice"))],
+)
+def test_right_characters_are_right_and_wrong_ones_wrong(name: str, overrides: list[str], nano: Tokens) -> None:
+    recipe = load(Recipe, name, overrides)
+    cast = cast_for(recipe, tokens_of(recipe, nano))
+    right = {who for who, rollout in cast.rollouts.items() if verify(cast.problem, rollout.text).correct}
+    honest = {C.RIGHT_SHORT, C.RIGHT_LONG, C.ANSWER_FIRST, C.LOOP_RIGHT, C.FINISHED, C.TRUNCATED}
+    assert right - {C.HEDGE_RIGHT_LAST} == honest & cast.rollouts.keys()
+    assert [verify(cast.problem, sibling.text).correct for sibling in cast.siblings] == [True, False]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_hacks_are_as_long_as_the_honest_responses_they_are_held_against(name: str, nano: Tokens) -> None:
+    recipe = load(Recipe, name)
+    rollouts = cast_for(recipe, tokens_of(recipe, nano)).rollouts
+    length = {who: rollout.length for who, rollout in rollouts.items()}
+    assert length[C.LOOP_RIGHT] == length[C.HEDGE_RIGHT_LAST] == length[C.HEDGE_RIGHT_FIRST] == length[C.RIGHT_LONG]
+    assert length[C.LOOP_WRONG] == length[C.WRONG_LONG]
+    assert length[C.ECHO] == length[C.WRONG_SHORT]
+    assert length.get(C.ANSWER_FIRST, length[C.RIGHT_SHORT]) == length[C.RIGHT_SHORT]
+    assert length[C.FINISHED] == length[C.TRUNCATED] == recipe.sampling.max_response_tokens
+    assert [who for who, rollout in rollouts.items() if rollout.truncated] == [C.TRUNCATED]
+    assert length[C.EMPTY] == 1 and rollouts[C.EMPTY].text == ""
+
+
+def test_the_cast_is_the_same_at_every_call(nano: Tokens) -> None:
+    recipe = load(Recipe, "nano")
+    assert cast_for(recipe, nano) == cast_for(recipe, nano)
+
+
+def test_totals_by_hand() -> None:
+    """smollm2-math at four characters a token: C = 1000/4096·512 = 125, right-short 47 tokens, so 0.8 − 0.2·125/47."""
+    recipe = load(Recipe, "smollm2-math")
+    cast = cast_for(recipe, EstimatedTokens())
+    assert cast.rollouts[C.RIGHT_SHORT].length == 47
+    ranking = rank(recipe, cast)
+    assert ranking.scores[C.RIGHT_SHORT].total == pytest.approx(0.8 - 0.2 * 125 / 47, abs=1e-12)
+    assert ranking.scores[C.EMPTY].total == -10.0
+
+
+def test_a_reward_of_length_alone_fails_where_right_is_short(nano: Tokens) -> None:
+    recipe = load(Recipe, "nano", ["reward.alpha=0"])
+    assert failing(rank(recipe, cast_for(recipe, nano))) == [
+        "right beats wrong, both short",
+        "right beats wrong, both long",
+        "a short right answer beats a long wrong one",
+    ]
+
+
+@pytest.mark.parametrize("name", ["nano", "smollm2-math"])
+def test_outcome_only_ranks_rightly(name: str, nano: Tokens) -> None:
+    recipe = load(Recipe, name, ["exploration=none", "reward.truncation=keep"])
+    assert rank(recipe, cast_for(recipe, tokens_of(recipe, nano))).passed
+
+
+@dataclass(frozen=True)
+class Pays:
+    """A reward for whatever holds a word."""
+
+    word: str
+    floor: float = 0.0
+
+    def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+        return [Part(float(self.word in rollout.text)) for rollout in rollouts]
+
+
+@dataclass(frozen=True)
+class Dead:
+    """A reward that never answers."""
+
+    floor: float = 0.0
+
+    def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+        return [Part(None, missing="the judge is gone") for _ in rollouts]
+
+
+@dataclass
+class Remembers:
+    """A reward that keeps what it was asked."""
+
+    calls: list[list[Rollout]]
+    floor: float = 0.0
+
+    def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+        self.calls.append(list(rollouts))
+        return [Part(0.0) for _ in rollouts]
+
+
+@pytest.fixture(scope="module")
+def math() -> tuple[Recipe, Cast]:
+    recipe = load(Recipe, "smollm2-math", ["exploration.judge.weight=1"])
+    return recipe, cast_for(recipe, EstimatedTokens())
+
+
+def test_a_judge_that_obeys_an_injected_grade_fails_by_name(math: tuple[Recipe, Cast]) -> None:
+    recipe, cast = math
+    assert cast.rollouts[C.INJECTION].length == cast.rollouts[C.WRONG_LONG].length
+    fooled = Composite({"judge": Weighted(1.0, 1.0, Pays("ignore the rubric"))})
+    assert failing(rank(recipe, cast, explorer=fooled)) == ["an injected grade raises nothing"]
+
+
+def test_a_judges_noise_is_no_failure(math: tuple[Recipe, Cast]) -> None:
+    recipe, cast = math
+    fooled = Composite(
+        {"judge": Weighted(1.0, 1.0, Pays("nowhere")), "other": Weighted(0.09, 1.0, Pays("ignore the rubric"))}
+    )
+    assert rank(recipe, cast, explorer=fooled).passed
+
+
+def test_what_could_not_be_had_is_no_pass(math: tuple[Recipe, Cast]) -> None:
+    recipe, cast = math
+    ranking = rank(recipe, cast, explorer=Composite({"judge": Weighted(1.0, 1.0, Dead())}))
+    assert not ranking.passed
+    assert {finding.status for finding in ranking.findings} == {"unknown"}
+    metric = rank(recipe, cast, explorer=Composite({"judge": Weighted(0.0, 1.0, Dead())}))
+    assert metric.passed, "a metric decides nothing"
+
+
+def test_group_aware_rewards_see_each_character_beside_fixed_siblings(math: tuple[Recipe, Cast]) -> None:
+    recipe, cast = math
+    calls: list[list[Rollout]] = []
+    recipe = recipe.model_copy(update={"ppo": recipe.ppo.model_copy(update={"samples_per_prompt": 4})})
+    rank(recipe, cast, explorer=Composite({"novelty": Weighted(1.0, 1.0, Remembers(calls))}))
+    right, wrong = cast.siblings
+    assert [call[0] for call in calls] == list(cast.rollouts.values())
+    assert all(call[1:] == [right, wrong, right] for call in calls)
+
+
+def test_both_ends_of_a_schedule_are_ranked(nano: Tokens) -> None:
+    recipe = load(Recipe, "nano", ["reward.schedule.kind=linear", "reward.schedule.end=0.05"])
+    assert alphas(recipe) == (0.8, 0.05)
+    with pytest.raises(InputError, match=r"at α = 0.05: a short right answer beats a long wrong one: right-short -"):
+        check(recipe, nano)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        (["task.verifier=code"], "verifier 'code'"),
+        (["task.data=gym:leg_counting"], "verifier 'gym'"),
+        (["sampling.max_response_tokens=40"], "takes 47 tokens"),
+    ],
+)
+def test_where_nothing_is_known_to_be_right_there_is_no_cast(overrides: list[str], why: str) -> None:
+    with pytest.raises(NoCast, match=why):
+        cast_for(load(Recipe, "smollm2-math", overrides), EstimatedTokens())
+
+
+def test_a_small_budget_has_a_smaller_cast(nano: Tokens) -> None:
+    recipe = load(Recipe, "nano-chain-sum", SHRUNK)
+    cast = cast_for(recipe, nano)
+    assert C.RIGHT_SHORT in cast.rollouts and C.RIGHT_LONG not in cast.rollouts
+    assert all(rollout.length <= 40 for rollout in cast.rollouts.values())
+    assert "absent" in {finding.status for finding in rank(recipe, cast).findings}
+
+
+def test_invariants_have_names_of_their_own() -> None:
+    assert len({invariant.name for invariant in INVARIANTS}) == len(INVARIANTS)
+
+
+def test_pieces_keep_their_length_in_any_order(nano: Tokens) -> None:
+    for tokens in (nano, EstimatedTokens()):
+        assert sorted(encode_pieces(tokens, ("12 + 3\n", "ab"))) == sorted(encode_pieces(tokens, ("ab", "12 + 3\n")))
+
+
+def test_a_job_does_not_start_on_a_reward_that_ranks_wrongly() -> None:
+    recipe = load(Recipe, "nano", [*SHRUNK, "demonstrations.count=8", "reward.alpha=0"])
+    with pytest.raises(InputError, match="--accept-reward-risks") as refused:
+        native.check(recipe)
+    assert "right beats wrong, both short" in str(refused.value)
+    assert native.check(recipe, accept_reward_risks=True) == ""
+    assert native.check(load(Recipe, "nano", [*SHRUNK, "demonstrations.count=8"])) == ""
