@@ -8,11 +8,13 @@ from typing import Any
 
 from rlsp.config import Recipe
 from rlsp.exploration.composite import Composite, Weighted
+from rlsp.exploration.judge import judge_reward
 from rlsp.exploration.length import LengthReward
 from rlsp.exploration.part import Explorer, OutcomeExplorer
 
 BUILDERS: dict[str, Callable[[Any, Recipe], Explorer | OutcomeExplorer]] = {
     "length": lambda part, recipe: LengthReward(part.c_per_budget * recipe.sampling.max_response_tokens),
+    "judge": lambda part, recipe: judge_reward(part),
 }
 """From a part's section and the whole recipe to what computes it."""
 
