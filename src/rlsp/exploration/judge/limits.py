@@ -52,6 +52,6 @@ class FailureShare:
         raise InputError(
             f"the judge failed in {len(failures)} of its last {len(self.recent)} calls "
             f"({len(failures) / len(self.recent):.0%}; exploration.judge.max_failures = {self.highest:g}), "
-            f"{times} times for: {commonest}; mend the endpoint or choose a model that keeps to JSON, then resume; or raise "
-            "exploration.judge.max_failures"
+            f"{times} times for: {commonest}; mend the endpoint or choose a model that keeps to JSON, then resume; "
+            "or raise exploration.judge.max_failures"
         )

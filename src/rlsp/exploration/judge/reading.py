@@ -41,7 +41,7 @@ def read(reply: str, request: Request) -> Grade:
     )
     found = _objects(own, request.ticket)
     if not found:
-        raise NoGradeError("truncated JSON" if request.ticket in own else "no JSON with the ticket")
+        raise NoGradeError("incomplete or malformed JSON" if request.ticket in own else "no JSON with the ticket")
     grades = [_grade(values) for values in found]
     if len({grade.value for grade in grades}) > 1:
         raise NoGradeError("several grades that differ")

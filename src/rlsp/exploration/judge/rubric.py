@@ -53,7 +53,7 @@ Each grade is a whole number from 0 to 10."""
 VERSION = hashlib.sha256("\n".join((RUBRIC, REQUEST, *DIMENSIONS)).encode()).hexdigest()[:16]
 """Changes with every word of the rubric, and so does what the cache knows."""
 
-_OPENS_TOKEN = re.compile(r"[<＜﹤](?=[^\s=])|\[(?=/?[A-Z_]+\])")
+_OPENS_TOKEN = re.compile(r"[<＜﹤](?=[^\s=])|\[(?=/?[A-Z_]{3,}\])")
 _BEYOND_ASCII = re.compile(r"[^\n\x20-\x7e]")
 
 
