@@ -1,6 +1,6 @@
-"""The judge against a real server on loopback: `transformers serve` with the model in $RLSP_JUDGE_MODEL. `make test-judge`
-runs this; `make test` does not. A model of 135M parameters seldom keeps to the rubric's JSON, so that what is held here
-is what must hold for any server."""
+"""The judge against a real server on loopback: `transformers serve` with the model in $RLSP_JUDGE_MODEL, by
+`make test-judge`; `make test` leaves it out. A model of 135M parameters seldom keeps to the rubric's JSON, so that what
+is held here is what must hold for any server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ import pytest
 from rlsp.config import JudgeRecipe
 from rlsp.errors import InputError
 from rlsp.exploration.judge import JudgeReward, judge_reward
+from rlsp.exploration.judge.reading import Grade
 from rlsp.exploration.part import Part
 from rlsp.types import Finish, Rollout
 
 MODEL = os.environ.get("RLSP_JUDGE_MODEL", "")
+SURROUNDINGS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+"""Two threads on busy cores are many times slower than one."""
 QUESTION = "Use 3, 7, 12 to make 33."
 TEXTS = (
     "3 * 7 = 21, 21 + 12 = 33",
@@ -41,9 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("server") / "log"
     command = ["-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, *command], stdout=out, stderr=out, env=os.environ | {"HF_HUB_OFFLINE": "1"}
-        )
+        process = subprocess.Popen([sys.executable, *command], stdout=out, stderr=out, env=os.environ | SURROUNDINGS)
     try:
         for _ in range(600):
             if process.poll() is not None:
@@ -57,13 +58,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             pytest.fail("the server did not start within two minutes")
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        process.terminate()
+        process.kill()
         process.wait(timeout=30)
 
 
 def judge(url: str, cache: Path, **keys: Any) -> JudgeReward:
     given = {"model": MODEL, "base_url": url, "cache": str(cache), "concurrency": 2, "timeout_seconds": 120.0}
-    return judge_reward(JudgeRecipe.model_validate(given | {"max_tokens": 120, "max_failures": 1.0} | keys))
+    return judge_reward(JudgeRecipe.model_validate(given | {"max_tokens": 24, "max_failures": 1.0} | keys))
 
 
 def explore(reward: JudgeReward, texts: tuple[str, ...] = TEXTS) -> list[Part]:
@@ -80,15 +81,10 @@ def test_every_response_gets_a_grade_or_a_reason_that_lies_with_the_reply(server
         assert part.value is None or 0 <= part.value <= 1
         assert not part.missing.startswith(("status", "no reply", "connection", "malformed")), "the request succeeded"
     assert len(TEXTS) * 700 < reward.tokens_spent < len(TEXTS) * 2000, "the server's own count"
-    asked_before = reward.tokens_spent
-    again = explore(reward)
-    assert [part.value for part in again] == [part.value for part in parts] or reward.tokens_spent > asked_before
 
 
 def test_what_the_server_graded_is_kept(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is too small for JSON: its reply is taken for a grade, so that a real reply goes into the cache."""
-    from rlsp.exploration.judge.reading import Grade
-
     monkeypatch.setattr("rlsp.exploration.judge.read", lambda reply, request: Grade(0.25, reply))
     first = judge(server, tmp_path)
     assert explore(first) == [Part(0.25)] * len(TEXTS)
