@@ -97,8 +97,10 @@ def test_what_the_server_graded_is_kept(server: str, tmp_path: Path, monkeypatch
 def test_a_wrong_model_is_a_clear_status_and_stops_a_run(server: str, tmp_path: Path) -> None:
     wrong = judge(server, tmp_path, model="no/such-model", retries=0, max_failures=0.2)
     parts = explore(wrong)
-    assert all(part.value is None and part.missing.startswith("status ") for part in parts), parts
-    with pytest.raises(InputError, match=r"the judge failed in 20 of its last 20 calls \(100%.*for: status "):
+    reasons = {part.missing for part in parts}
+    assert "status 500" in reasons
+    assert reasons <= {"status 500", "connection failed"}, "this server hangs up after a 500; retries would hide it"
+    with pytest.raises(InputError, match=r"the judge failed in 20 of its last 20 calls \(100%.*for: (status 500|conn)"):
         explore(wrong, tuple(f"attempt {row}" for row in range(20)))
 
 
