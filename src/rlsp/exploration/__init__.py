@@ -14,6 +14,7 @@ from rlsp.exploration.behaviour import BehaviourReward
 from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.cosine import CosineReward
 from rlsp.exploration.effective_length import EffectiveLengthReward
+from rlsp.exploration.judge import judge_reward
 from rlsp.exploration.kimi import KimiLengthReward
 from rlsp.exploration.l1 import LengthTargetReward
 from rlsp.exploration.length import LengthReward
@@ -44,6 +45,7 @@ BUILDERS: dict[str, Callable[[Any, Setting], Explorer | OutcomeExplorer]] = {
     "repetition": lambda part, setting: RepetitionReward(part.ngram, part.penalty, setting.budget),
     "novelty": lambda part, setting: NoveltyReward.against(part.ngram, setting.demonstrations),
     "behaviour": lambda part, setting: BehaviourReward(setting.task, part.prices),
+    "judge": lambda part, setting: judge_reward(part),
     "cosine": lambda part, setting: CosineReward(
         part.right, part.wrong, part.exceeded, part.max_length or setting.budget
     ),
