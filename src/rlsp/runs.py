@@ -4,7 +4,7 @@
     problems/{train,test}.jsonl
     demonstrations.jsonl
     sft/metrics.jsonl, sft/model/
-    rl/metrics.jsonl, rl/model/, rl/rollouts/000001.jsonl.zst, rl/scores/000001.jsonl.zst …
+    rl/metrics.jsonl, rl/alarms.jsonl, rl/model/ (rl/at-alarm/ of a run that paused), rl/rollouts/000001.jsonl.zst, rl/scores/000001.jsonl.zst …
     evaluation/NAME.json, evaluation/NAME.rollouts.jsonl.zst, evaluation/NAME.scores.jsonl.zst
     report.html
 
