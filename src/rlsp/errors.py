@@ -6,5 +6,5 @@ class InputError(Exception):
 
 
 class Paused(Exception):
-    """Training stopped itself, as the recipe wanted: the text says why and how to go on. The CLI prints it and exits with
-    code 3."""
+    """Training stopped itself, as the recipe wanted: the text says why and how to go on. The CLI prints it and exits
+    with code 3."""

@@ -50,8 +50,8 @@ app.add_typer(verify.app, name="verify")
 
 
 def main() -> None:
-    """Run the command line; what the user gave wrong is printed without a traceback, exit code 2, and so is why training
-    paused, exit code 3."""
+    """Run the command line; what the user gave wrong is printed without a traceback, exit code 2, and so is why
+    training paused, exit code 3."""
     try:
         app()
     except InputError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rlsp.behaviours.grounded import Behaviours, count
+from rlsp.behaviours.grounded import count
 from rlsp.tasks import replayer
 from rlsp.tasks.boxes import boxes
 from rlsp.tasks.traces import Replay
@@ -66,11 +66,11 @@ def answers_early(text: str) -> bool:
 
 
 def _grounded(replay: Replay) -> Iterator[tuple[str, Mark]]:
-    found: Behaviours = count(replay)
+    found = count(replay)
     verdicts = [attempt.line.accepted for attempt in replay.attempts]
     rejected, accepted = verdicts.count(False), verdicts.count(True)
     dishonest = found.checks - found.honest_checks
-    counted: Mapping[str, tuple[int, int, str]] = {
+    counted = {
         "right_rejected_share": (found.right_rejected, rejected, "rejected lines solve the problem"),
         "wrong_accepted_share": (found.wrong_accepted, accepted, "accepted lines do not solve the problem"),
         "dishonest_share": (dishonest, found.checks, "checks compare with something else or say what is not true"),

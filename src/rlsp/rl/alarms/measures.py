@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
@@ -68,17 +68,20 @@ def measure(
 
 
 def _best(step: int, column: Column) -> list[Example]:
-    """The clearest, each of another problem where there are so many."""
-    ranked = sorted(((rollout, mark) for rollout, mark in column if mark.clear > 0), key=lambda each: -each[1].clear)
-    seen: set[str] = set()
-    first, others = [], []
-    for pair in ranked:
-        (others if pair[0].problem_id in seen else first).append(pair)
-        seen.add(pair[0].problem_id)
-    return [
+    return clearest(
         Example(mark.clear, Proof(step, rollout.problem_id, rollout.sample, mark.why, excerpt(rollout.text)))
-        for rollout, mark in (first + others)[:PROOFS]
-    ]
+        for rollout, mark in column
+        if mark.clear > 0
+    )
+
+
+def clearest(examples: Iterable[Example]) -> list[Example]:
+    """The PROOFS best, each of another problem where there are so many."""
+    ranked = sorted(examples, key=lambda each: -each.clear)
+    best = {each.proof.problem_id: each for each in reversed(ranked)}
+    first = [each for each in ranked if each is best[each.proof.problem_id]]
+    others = [each for each in ranked if each is not best[each.proof.problem_id]]
+    return (first + others)[:PROOFS]
 
 
 def excerpt(text: str) -> str:

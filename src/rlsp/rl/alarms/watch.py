@@ -10,7 +10,7 @@ from statistics import fmean, variance
 
 from rlsp.config import Recipe
 from rlsp.config.exploration import OUTCOME_AWARE
-from rlsp.rl.alarms.measures import PROOFS, Measured, measure
+from rlsp.rl.alarms.measures import Measured, clearest, measure
 from rlsp.rl.alarms.rules import STANDARD_ERRORS, Level, Rise, Rule, rules_for
 from rlsp.types import Alarm, Problem, Proof, Rollout, Score
 
@@ -145,8 +145,7 @@ class Watch:
         if rule.name == "constant-verdicts":
             return tuple(example.proof for example in self.recent[-1].examples[rule.metric])
         examples = [each for measured in self.recent for each in measured.examples.get(rule.metric, ())]
-        ranked = sorted(examples, key=lambda each: -each.clear)
-        return tuple(each.proof for each in ranked[:PROOFS])
+        return tuple(each.proof for each in clearest(examples))
 
 
 def compare_windows(series: Series, window: int) -> tuple[float, float, float]:
