@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import get_args
 
 import pytest
 
-from rlsp import cli
+from rlsp import cli, report
 from rlsp.config import Recipe, load
 from rlsp.config.recipe import AlarmName
 from rlsp.engines import native
@@ -23,7 +24,7 @@ from rlsp.rl.alarms.marks import answers_early, repeated_share
 from rlsp.rl.alarms.measures import EXCERPT, excerpt
 from rlsp.rl.alarms.rules import rules_for
 from rlsp.rl.alarms.watch import compare_windows
-from rlsp.runs import Run, create, read_records
+from rlsp.runs import Run, create, read_records, write_records
 from rlsp.tasks import countdown
 from rlsp.types import Alarm, Exploration, Finish, Problem, Reason, Rollout, Score, Verdict
 from tests.shrunk import SHRUNK
@@ -89,7 +90,7 @@ def watched(
     problems: Sequence[Problem] = PROBLEMS,
     held_out: dict[int, float] | None = None,
 ) -> list[Alarm]:
-    """Every alarm of `until` steps. Lengths are jittered by one, so that no two windows are the same."""
+    """Every alarm of `until` steps; windows of 3."""
     watch, raised = Watch(recipe(*settings)), list[Alarm]()
     for step in range(1, until + 1):
         rollouts, scores = zip(*steps(step), strict=True)
@@ -104,11 +105,9 @@ def names(alarms: Sequence[Alarm]) -> list[str]:
     return [alarm.name for alarm in alarms]
 
 
-def traces(
-    text: Callable[[int, int], str], right: Callable[[int, int], bool] = lambda step, number: number % 2 == 0
-) -> Steps:
-    """Responses to one countdown problem as (step, number of the rollout) say."""
-    return lambda step: [rollout(THREE, n, right(step, n), text=text(step, n)) for n in range(32)]
+def traces(text: Callable[[int, int], str]) -> Steps:
+    """Responses to one countdown problem as (step, number of the rollout) say; every second is right."""
+    return lambda step: [rollout(THREE, n, n % 2 == 0, text=text(step, n)) for n in range(32)]
 
 
 def late(step: int) -> bool:
@@ -206,7 +205,8 @@ def test_an_alarm_is_provoked_once_and_absent_from_the_healthy_counterpart(name:
     assert len(alarm.proof) == 3
     assert alarm.window[1] == alarm.step
     assert all(alarm.window[0] <= proof.step <= alarm.step for proof in alarm.proof)
-    assert watched(provoking, 14, [f"alarms.ignore=['{name}','dishonest-checks','dominance']"], problems) == []
+    silenced = [*settings, f"alarms.ignore=['{name}','dishonest-checks','dominance']"]
+    assert watched(provoking, 14, silenced, problems) == []
 
 
 def test_every_name_has_a_rule() -> None:
@@ -219,8 +219,8 @@ def test_proof_is_the_clearest_of_different_problems() -> None:
     )
     (alarm,) = watched(steps, 6)
     assert alarm.name == "length"
-    assert [proof.why for proof in alarm.proof] == ["90 tokens and wrong"] * 3, "the longest wrong ones of each step"
-    assert {proof.problem_id for proof in alarm.proof} == {"p0"} and {proof.step for proof in alarm.proof} == {4, 5, 6}
+    assert [proof.why for proof in alarm.proof] == [f"{length} tokens and wrong" for length in (90, 80, 70)]
+    assert [proof.problem_id for proof in alarm.proof] == ["p0", "p1", "p2"]
     (alarm,) = [each for each in watched(SETUPS["constant-verdicts"][0]) if each.name == "constant-verdicts"]
     assert len({proof.problem_id for proof in alarm.proof}) == 1, "different answers to one problem"
     assert len({proof.why.rpartition(": ")[2] for proof in alarm.proof}) == 3
@@ -236,9 +236,16 @@ def test_an_alarm_that_went_away_for_a_window_and_came_back_is_raised_again() ->
 
 
 def test_noise_alone_raises_nothing() -> None:
-    """A step's share of truncated responses that jumps about, without a trend."""
-    noisy: Steps = lambda step: batch(truncated=lambda n: n < (4, 20, 10)[(step * step) % 3])  # noqa: E731
-    assert watched(noisy, 30) == []
+    """Steps that differ by chance and have no trend; a third of the responses is truncated, the level of its alarm."""
+    rng = Random(0)
+    noisy: Steps = lambda step: batch(  # noqa: E731
+        truncated=lambda n: rng.random() < 0.35,
+        right=lambda n: rng.random() < 0.5,
+        length=lambda n: rng.randint(20, 120),
+        reason=lambda n: Reason.TIMEOUT if rng.random() < 0.01 else None,
+        repeats=lambda n: rng.random() < 0.2,
+    )
+    assert watched(noisy, 60, ["alarms.window=5"]) == []
 
 
 @pytest.mark.parametrize(("held_out", "raised"), [({1: 0.3, 6: 0.32}, ["length"]), ({1: 0.3, 6: 0.6}, [])])
@@ -366,8 +373,6 @@ def test_a_paused_run_exits_with_code_3(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_the_page_lists_alarms_and_makes_no_markup_of_their_proof(tmp_path: Path) -> None:
-    from rlsp import report
-
     _, run = hacked(tmp_path)
     assert read_alarms(run) is None
     run.path("rl").mkdir()
@@ -377,8 +382,6 @@ def test_the_page_lists_alarms_and_makes_no_markup_of_their_proof(tmp_path: Path
     (alarm,) = watched(SETUPS["truncation"][0], 6)
     proof = replace(alarm.proof[0], excerpt="<script>alert(1)</script>\u202e", why="<b>")
     hostile = replace(alarm, proof=(proof, *alarm.proof[1:]))
-    from rlsp.runs import write_records
-
     write_records(run.path("rl", "alarms.jsonl"), [hostile])
     page = report.build(run).read_text()
     assert "truncation</b>, step 6" in page and "&lt;script&gt;alert(1)" in page

@@ -169,12 +169,12 @@ def _constant(judged: Sequence[Pair]) -> Iterator[tuple[str, float, Column]]:
 
 
 def _answers(group: Sequence[Pair], verdict: bool) -> dict[str, Rollout]:
-    """The different answers of one problem that have the verdict. A verifier that names no answer is asked by the last
-    line that the response has."""
+    """The different answers of one problem that have the verdict. Where the verifier names none, the last line of a
+    response that came to its end is its answer."""
     return {
         score.verdict.answer or (rollout.text.strip().splitlines() or [""])[-1][:80]: rollout
         for rollout, score in group
-        if score.verdict.correct is verdict
+        if score.verdict.correct is verdict and (score.verdict.answer or not rollout.truncated)
     }
 
 
