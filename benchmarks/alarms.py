@@ -3,7 +3,7 @@
     python benchmarks/alarms.py                # about 15 minutes on one core
     python benchmarks/alarms.py --seed 1 --out runs/alarms-1
 
-One SFT model, then RL from it: 30 steps of 128 rollouts with a constant verifier, with the length reward alone, and with
+One SFT model, then RL from it: 30 steps of 128 rollouts with a constant verifier, with the length reward alone and with
 a strong one at α = 0.5; 50 steps of 256 rollouts of the shipped recipe and of outcome-only RL.
 """
 
