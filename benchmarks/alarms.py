@@ -1,6 +1,6 @@
 """Do the alarms notice hackable set-ups on the nano world, and keep silent in honest ones?
 
-    python benchmarks/alarms.py                # about 15 minutes on one core
+    python benchmarks/alarms.py
     python benchmarks/alarms.py --seed 1 --out runs/alarms-1
 
 One SFT model, then RL from it: 30 steps of 128 rollouts with a constant verifier, with the length reward alone and with
