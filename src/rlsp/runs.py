@@ -4,7 +4,8 @@
     problems/{train,test}.jsonl
     demonstrations.jsonl
     sft/metrics.jsonl, sft/model/
-    rl/metrics.jsonl, rl/model/, rl/rollouts/000001.jsonl.zst, rl/scores/000001.jsonl.zst …
+    rl/metrics.jsonl, rl/alarms.jsonl, rl/at-alarm/ (where an alarm ended it)
+    rl/model/, rl/rollouts/000001.jsonl.zst, rl/scores/000001.jsonl.zst …
     evaluation/NAME.json, evaluation/NAME.rollouts.jsonl.zst, evaluation/NAME.scores.jsonl.zst
     report.html
 

@@ -150,6 +150,34 @@ class Score(_Record):
     total: float | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proof(_Record):
+    """A rollout that shows what an alarm means; it stands in `rl/rollouts` under its step. `why` says what to see in
+    it, `excerpt` is its text or both ends of that."""
+
+    step: int
+    problem_id: str
+    sample: int
+    why: str
+    excerpt: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Alarm(_Record):
+    """A sign that the policy learns to please the reward instead of reasoning, found at `step`: over the steps of
+    `window`, both included, `metric` went from `before` to `after`. `before` is None when not a change but the level is
+    the sign."""
+
+    name: str
+    step: int
+    metric: str
+    window: tuple[int, int]
+    before: float | None
+    after: float
+    sentence: str
+    proof: tuple[Proof, ...]
+
+
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 
 

@@ -24,7 +24,7 @@ from rlsp.cli import (
     train,
     verify,
 )
-from rlsp.errors import InputError
+from rlsp.errors import InputError, Paused
 
 app = typer.Typer(
     help="Turn a language model into a reasoning model (RLSP, arXiv 2502.06773). Start with: rlsp quickstart",
@@ -52,9 +52,13 @@ app.add_typer(reward.app, name="reward")
 
 
 def main() -> None:
-    """Run the command line; what the user gave wrong is printed without a traceback, exit code 2."""
+    """Run the command line; what the user gave wrong is printed without a traceback, exit code 2, and so is why
+    training paused, exit code 3."""
     try:
         app()
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
         sys.exit(2)
+    except Paused as reason:
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("paused: ", "bold yellow"), str(reason)))
+        sys.exit(3)

@@ -6,12 +6,13 @@ Sizes are in tokens, rates per optimiser step, seeds are integers. A key that no
 from rlsp.config.exploration import ExplorationRecipe, JudgeRecipe
 from rlsp.config.pretraining import ArchitectureRecipe, CorpusRecipe, PretrainRecipe
 from rlsp.config.reading import REPOSITORY_RECIPES, load, load_for_evaluation, override, to_toml
-from rlsp.config.recipe import PpoRecipe, Recipe, SftRecipe
+from rlsp.config.recipe import AlarmRecipe, PpoRecipe, Recipe, SftRecipe
 from rlsp.config.reward import RewardRecipe, ScheduleRecipe
 from rlsp.config.task import ColumnsRecipe, FilterRecipe, TaskRecipe, is_file_reference
 
 __all__ = [
     "REPOSITORY_RECIPES",
+    "AlarmRecipe",
     "ArchitectureRecipe",
     "ColumnsRecipe",
     "CorpusRecipe",

@@ -184,6 +184,9 @@ class PassRateRecipe(PartRecipe):
 GROUPED = ("novelty", "alp", "kimi", "pass_rate")
 """They compare a rollout with its siblings, and need some."""
 
+OUTCOME_AWARE = ("cosine", "alp", "kimi", "pass_rate")
+"""They see what was right, and vary with it."""
+
 
 class ExplorationRecipe(Section):
     """One table for each part; `exploration = "cosine"` is that part alone as it is by default, `"none"` is

@@ -111,6 +111,32 @@ class ProbeRecipe(Section):
     problems: Positive
 
 
+AlarmName = Literal[
+    "repetition",
+    "length",
+    "dominance",
+    "judge",
+    "early-answer",
+    "truncation",
+    "unjudged",
+    "shield",
+    "constant-verdicts",
+    "right-rejected",
+    "wrong-accepted",
+    "repeated-attempts",
+    "dishonest-checks",
+]
+
+
+class AlarmRecipe(Section):
+    """Alarms about reward hacking during RL: each looks at `window` steps in a row; those that `ignore` names are never
+    raised. `pause`: the first alarm saves the policy and ends the run."""
+
+    window: Annotated[int, Field(ge=3)] = 5
+    pause: bool = False
+    ignore: tuple[AlarmName, ...] = ()
+
+
 class EvaluationRecipe(Section):
     """`problems` held-out problems, one sample each at `temperature`; 0 is greedy."""
 
@@ -133,6 +159,7 @@ class Recipe(Section):
     reward: RewardRecipe = RewardRecipe()
     ppo: PpoRecipe
     probe: ProbeRecipe | None = None
+    alarms: AlarmRecipe = AlarmRecipe()
     evaluation: EvaluationRecipe
 
     @property

@@ -14,12 +14,14 @@ from rlsp.config import Recipe
 from rlsp.engines import stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.stages import Evaluation, Policy
+from rlsp.errors import Paused
 from rlsp.models import load_config, load_tokenizer
 from rlsp.reward import warnings
+from rlsp.rl.alarms import Watch
 from rlsp.rl.loop import Iteration
 from rlsp.rollouts.native import check_capacity
 from rlsp.runs import MetricsLog, Run, read_records, write_json, write_records
-from rlsp.types import Demonstration, Problem, to_json
+from rlsp.types import Alarm, Demonstration, Problem, to_json
 from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
 from rlsp.xray.cast import NoCast
@@ -164,15 +166,41 @@ def _rl(
     progress: Progress,
     judging: Settings,
 ) -> Policy:
-    """The RL-trained policy, made now or by an earlier call; everything that training produces is kept."""
+    """The RL-trained policy, made now or by an earlier call; everything that training produces is kept.
+
+    Raises:
+        Paused: an alarm was raised, and the recipe wants a pause then.
+    """
     if out.finished("rl"):
         return stages.open_policy(str(out.path("rl", "model")))
-    log = MetricsLog(out.clear("rl") / "metrics.jsonl")
+    log, watch, alarms = MetricsLog(out.clear("rl") / "metrics.jsonl"), Watch(recipe), list[Alarm]()
+    write_records(out.path("rl", "alarms.jsonl"), alarms)
     for iteration in stages.reinforce(policy, batches, recipe, progress, judging):
         _record(iteration, out, log)
+        if new := watch.see(
+            iteration.step, iteration.problems, iteration.rollouts, iteration.scores, iteration.metrics
+        ):
+            alarms += new
+            write_records(out.path("rl", "alarms.jsonl"), alarms)
+            for alarm in new:
+                progress.say(f"ALARM {alarm.name}, step {alarm.step}: {alarm.sentence}")
+            if recipe.alarms.pause:
+                raise _paused(policy, new, out)
     policy.save(out.path("rl", "model"))
     out.finish("rl")
     return policy
+
+
+def _paused(policy: Policy, alarms: Sequence[Alarm], out: Run) -> Paused:
+    """Saves the policy as it is."""
+    model = out.path("rl", "at-alarm")
+    policy.save(model)
+    names = ", ".join(alarm.name for alarm in alarms)
+    return Paused(
+        f"step {alarms[0].step} raised {names}; its rollouts stand in {out.path('rl', 'alarms.jsonl')}, the policy in "
+        f"{model}. Go on from it by `rlsp train RECIPE --set model.path={model} --out` another directory, with the "
+        "recipe changed as the alarm advises, or with alarms.pause = false"
+    )
 
 
 def _record(iteration: Iteration, out: Run, log: MetricsLog) -> None:

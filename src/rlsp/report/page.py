@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 from rlsp.config import to_toml
 from rlsp.evaluation.evaluate import Summary
 from rlsp.report import wording
+from rlsp.report.alarms import read_alarms
 from rlsp.report.evaluations import BASE, Difference, compare, read_evaluations
 from rlsp.report.examples import choose
 from rlsp.report.figures import accuracy_by_stage, by_level, styles
@@ -87,6 +88,7 @@ def render(run: Run) -> str:
         behaviours=BEHAVIOURS,
         result_charts=result_charts,
         training=training,
+        alarms=read_alarms(run),
         sft=sft,
         samples=choose(run, evaluations),
         meanings=MEANINGS,
