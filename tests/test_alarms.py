@@ -20,7 +20,7 @@ from rlsp.engines.progress import Silent
 from rlsp.errors import InputError, Paused
 from rlsp.report.alarms import read_alarms
 from rlsp.rl.alarms import Watch
-from rlsp.rl.alarms.marks import answers_early, repeated_share
+from rlsp.rl.alarms.marks import answers_early
 from rlsp.rl.alarms.measures import EXCERPT, excerpt
 from rlsp.rl.alarms.rules import rules_for
 from rlsp.rl.alarms.watch import compare_windows
@@ -275,20 +275,6 @@ def test_missing_explorations_and_empty_or_hostile_texts_are_measured() -> None:
         for each, score in batch(text=lambda n: ("", "\x00", r"\boxed{" * 300)[n % 3], length=lambda n: 1 + n % 2)
     ]
     assert watched(lambda step: missing) == []
-
-
-@pytest.mark.parametrize(
-    ("ids", "ngram", "share"),
-    [
-        ([1, 2, 3, 1, 2, 3], 3, 0.5),  # the second 1 2 3
-        ([1, 1, 1, 1], 2, 0.75),  # every token but the first lies in a repeated pair
-        ([1, 2, 1, 2, 1, 2], 2, 4 / 6),
-        ([1, 2, 3], 4, 0.0),
-        ([], 2, 0.0),
-    ],
-)
-def test_repeated_share_by_hand(ids: list[int], ngram: int, share: float) -> None:
-    assert repeated_share(ids, ngram) == pytest.approx(share, abs=1e-12)
 
 
 def test_an_early_answer_is_a_marked_one_in_the_first_tenth() -> None:

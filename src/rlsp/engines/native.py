@@ -175,7 +175,8 @@ def _rl(
         return stages.open_policy(str(out.path("rl", "model")))
     log, watch, alarms = MetricsLog(out.clear("rl") / "metrics.jsonl"), Watch(recipe), list[Alarm]()
     write_records(out.path("rl", "alarms.jsonl"), alarms)
-    for iteration in stages.reinforce(policy, batches, recipe, progress, judging):
+    shown = list(read_records(out.path("demonstrations.jsonl"), Demonstration)) if recipe.demonstrations else []
+    for iteration in stages.reinforce(policy, batches, recipe, progress, judging, shown):
         _record(iteration, out, log)
         if new := watch.see(
             iteration.step, iteration.problems, iteration.rollouts, iteration.scores, iteration.metrics

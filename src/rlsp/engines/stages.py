@@ -145,10 +145,12 @@ def reinforce(
     recipe: Recipe,
     progress: Progress,
     judging: Settings = STRICT,
+    demonstrations: Sequence[Demonstration] = (),
 ) -> Iterator[Iteration]:
-    """PPO of `policy`, in place, one iteration at a time, each on one of the batches."""
+    """PPO of `policy`, in place, one iteration at a time, each on one of the batches. `demonstrations`: what it has
+    learned from."""
     progress.stage("RL", recipe.ppo.steps)
-    explorer, probe = explorer_for(recipe), probe_of(policy, recipe)
+    explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
     for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches, explorer, judging, probe):
         metrics = iteration.metrics
         progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import fmean
 
 from rlsp.behaviours.grounded import count
+from rlsp.exploration.repeats import repeated
 from rlsp.tasks import replayer
 from rlsp.tasks.boxes import boxes
 from rlsp.tasks.traces import Replay
@@ -33,7 +35,7 @@ def marks(problem: Problem, rollout: Rollout, score: Score) -> Iterator[tuple[st
     """(metric, mark) of every metric that the response can show."""
     wrong = not score.verdict.correct
     length, verdict = rollout.length, "wrong" if wrong else "right"
-    share = repeated_share(rollout.response_ids, REPEATED_NGRAM)
+    share = fmean(repeated(rollout.response_ids, REPEATED_NGRAM))
     yield "repeated_tokens", _mark(share * length, length, f"{share:.0%} of its {length} tokens repeat earlier ones")
     yield "length", Mark(length, 1, length * wrong, f"{length} tokens and {verdict}")
     yield "truncated", _mark(rollout.truncated, 1, f"cut off after {length} tokens")
@@ -44,19 +46,6 @@ def marks(problem: Problem, rollout: Rollout, score: Score) -> Iterator[tuple[st
     elif len(rollout.text) >= LONG_RESPONSE and extract(rollout.text):
         early = answers_early(rollout.text)
         yield "early_answer", _mark(early, 1, f"marks its answer in the first tenth of {len(rollout.text)} characters")
-
-
-def repeated_share(ids: Sequence[int], ngram: int) -> float:
-    """Share of tokens that lie inside an n-gram which the response held before; 0 for a response shorter than one."""
-    seen: set[tuple[int, ...]] = set()
-    repeated, end = 0, 0
-    for start in range(len(ids) - ngram + 1):
-        window = tuple(ids[start : start + ngram])
-        if window in seen:
-            repeated += start + ngram - max(start, end)
-            end = start + ngram
-        seen.add(window)
-    return repeated / len(ids) if ids else 0.0
 
 
 def answers_early(text: str) -> bool:
