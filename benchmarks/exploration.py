@@ -15,6 +15,7 @@ seeds; differences are taken seed by seed.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,11 @@ from rich.box import MARKDOWN
 from rich.table import Table
 from sweep import BASE, SFT, Arm, Result, Sweep, console
 
+from rlsp.config import Recipe, load
 from rlsp.evaluation.statistics import mean_over_seeds, rank_correlation
+from rlsp.runs import write_text
+from rlsp.tasks import problems
+from rlsp.tasks.splits import Split
 
 COMMON = (
     "ppo.steps=30",
@@ -145,6 +150,58 @@ def _scaled(way: str, scale: float) -> Arm:
     return length(SFT, name=name, settings=settings)
 
 
+# (c) alarms
+
+BEFORE = 30
+"""Alarms of a hackable set-up must come before this step."""
+HACKABLE = {
+    "every verdict right": {"constant-verdicts"},
+    "every verdict wrong": {"constant-verdicts"},
+    "length alone": {"dominance", "length"},
+}
+"""What each set-up must raise, under every seed."""
+WHOLE = ("ppo.steps=50", "ppo.prompts_per_step=64", "ppo.minibatch_rollouts=64")
+"""The steps of the shipped recipe."""
+
+
+def alarms(sweep: Sweep) -> bool:
+    questions = _questions(sweep.out / "countdown.jsonl")
+    broken = [
+        Arm(f"every verdict {verdict}", SFT, (f"task={_data(questions, verdict)}",)) for verdict in ("right", "wrong")
+    ]
+    plain = [
+        Arm("the nano recipe", SFT, WHOLE),
+        Arm("the nano recipe, outcome only", SFT, (*WHOLE, "reward.alpha=1", "exploration=none")),
+    ]
+    results = sweep.run([*broken, length(SFT, "0", "length alone"), *plain])
+    table = Table("", *(f"seed {seed}: alarm (step)" for seed in sweep.seeds), title="Alarms", box=MARKDOWN)
+    for name, seeds in results.items():
+        table.add_row(name, *(", ".join(f"{each['name']} ({each['step']})" for each in one.alarms) for one in seeds))
+    console.print(table)
+    holds = True
+    for name, seeds in results.items():
+        early = [{each["name"] for each in one.alarms if each["step"] < BEFORE} for one in seeds]
+        if wanted := HACKABLE.get(name):
+            right = all(wanted <= raised for raised in early)
+            holds &= bar(f"{name}: {', '.join(sorted(wanted))} before step {BEFORE} under every seed", right)
+        else:
+            holds &= bar(f"{name}: no alarm under any seed", not any(one.alarms for one in seeds))
+    return holds
+
+
+def _questions(path: Path) -> Path:
+    """Countdown's questions as data, which a verifier of one's own may judge."""
+    if not path.is_file():
+        drawn = problems(load(Recipe, "nano").task, Split.TRAIN, 6000, seed=0)
+        rows = (json.dumps({"question": each.question, "answer": each.answer}) for each in drawn)
+        write_text(path, "\n".join(rows) + "\n")
+    return path
+
+
+def _data(questions: Path, verdict: str) -> str:
+    return f"{{name = 'data', data = '{questions}', verifier = 'broken_verifiers:{verdict}'}}"
+
+
 # (d) effort fitted to the difficulty
 
 ADAPTIVE = {
@@ -209,6 +266,7 @@ STUDIES: dict[str, Callable[[Sweep], bool]] = {
     "alpha": alpha,
     "family": family,
     "mix": mix,
+    "alarms": alarms,
     "difficulty": difficulty,
     "schedule": schedule,
 }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from rlsp.config import Recipe, load
+from rlsp.config import REPOSITORY_RECIPES, Recipe, load
 from rlsp.engines import native
 from rlsp.errors import InputError
 from rlsp.exploration.composite import Composite, Weighted
@@ -20,7 +23,11 @@ from rlsp.xray.ranking import INVARIANTS, Ranking, alphas, check, rank
 from rlsp.xray.tokens import EstimatedTokens, ModelTokens, Tokens, encode_pieces
 from tests.shrunk import SHRUNK
 
-SHIPPED = ("nano", "nano-chain-sum", "smollm2-gsm8k", "smollm2-math")
+SHIPPED = tuple(
+    path.stem
+    for path in sorted(REPOSITORY_RECIPES.glob("*.toml"))
+    if "corpus" not in tomllib.loads(path.read_text()) and path.stem != "paper-code"
+)
 C = Character
 
 
@@ -43,6 +50,17 @@ def test_every_shipped_recipe_ranks_rightly(name: str, nano: Tokens) -> None:
     ranking = rank(recipe, cast_for(recipe, tokens_of(recipe, nano)))
     assert ranking.passed
     assert sum(finding.status == "pass" for finding in ranking.findings) >= 11
+
+
+def test_paper_code_fails_exactly_what_its_page_names() -> None:
+    recipe = load(Recipe, "paper-code")
+    page = (Path(__file__).parents[1] / "docs" / "exploration.md").read_text(encoding="utf-8")
+    named = re.search(
+        r"`rlsp reward rank paper-code` .*? fails exactly these.*?\n\n((?:- .*\n(?:  .*\n)*)+)", page, re.S
+    )
+    assert named is not None
+    documented = re.findall(r"^- \*\*(.+?)\*\*", named[1], re.M)
+    assert failing(rank(recipe, cast_for(recipe, EstimatedTokens()))) == documented
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from rlsp.cli.reward_tables import print_plan, print_pull, print_ranking, print_
 from rlsp.cli.terminal import say
 from rlsp.config import Recipe, load
 from rlsp.errors import InputError
+from rlsp.reward import warnings
 from rlsp.runs import MANIFEST, Run
 from rlsp.xray import explain as explaining
 from rlsp.xray import plan as planning
@@ -32,10 +33,18 @@ def tokens_for(recipe: Recipe) -> Tokens:
     return ModelTokens(load_tokenizer(recipe.model.path))
 
 
+def _load(recipe: str, settings: list[str] | None) -> Recipe:
+    """The recipe, after what is wrong with its reward though it was chosen."""
+    resolved = load(Recipe, recipe, settings or [])
+    for warning in warnings(resolved):
+        say(f"warning: {warning}")
+    return resolved
+
+
 @app.command("rank")
 def rank(recipe: RecipeArgument, settings: SetOption = None, trust: TrustOption = False) -> None:
     """Standard responses as the reward ranks them, and whether a sane one would. Exit code 1: it would not."""
-    resolved = load(Recipe, recipe, settings or [])
+    resolved = _load(recipe, settings)
     try:
         cast = cast_for(resolved, tokens_for(resolved))
     except NoCast as reason:
@@ -72,7 +81,7 @@ def explain(
         resolved = run.recipe()
         found = explaining.stored(run, step, identity, sample)
     else:
-        resolved = load(Recipe, recipe, settings or [])
+        resolved = _load(recipe, settings)
         asked = explaining.find_problem(resolved, problem, answer, problems, identity)
         text = explaining.read_response(response, file)
         found = explaining.score_text(resolved, asked, text, tokens_for(resolved), judging(trusted_code=trust))
@@ -96,7 +105,7 @@ def plan(
     """What the next token is paid and taxed, and the C and α for so much more length."""
     if (run is None) == (length is None or kl is None) or (run is not None and (length is not None or kl is not None)):
         raise InputError("give either --run, or both --length and --kl")
-    resolved = load(Recipe, recipe, settings or [])
+    resolved = _load(recipe, settings)
     share = planning.read_growth(growth)
     now, nats = planning.of_run(run) if run is not None else (length or 0.0, kl or 0.0)
     forces = planning.pull(resolved, now, nats)
