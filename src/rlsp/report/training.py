@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlsp.config import Recipe
+from rlsp.config import Recipe, RewardRecipe
 from rlsp.report.figures import LINE_STYLES, Chart, Series, lines, smooth
 from rlsp.report.wording import compact, duration
 from rlsp.runs import Run, read_lines
@@ -48,6 +48,7 @@ HEALTH = {
 }
 TABLE = {
     "accuracy": "accuracy",
+    "held_out_accuracy": "accuracy, held-out problems",
     "exploration": "exploration reward",
     "reward": "reward",
     **{key: f"length, {label}" for key, label in LENGTHS.items()},
@@ -110,18 +111,9 @@ def rl_training(run: Run, recipe: Recipe) -> Training | None:
 
 
 def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> list[Chart | None]:
-    alpha = recipe.reward.alpha
-    accuracy = _series(metrics, {"accuracy": "training problems"})
-    reward = _series(
-        metrics,
-        {
-            "reward": "total",
-            "reward_correctness": f"{alpha:g} × accuracy",
-            "reward_exploration": f"{1 - alpha:g} × exploration",
-        }
-        if recipe.reward.mode == "paper_eq1"
-        else {"reward": "total, as the authors' code computes it"},
-    )
+    accuracy = _series(metrics, {"accuracy": "training problems", "held_out_accuracy": "held-out problems"})
+    reward = _series(metrics, _reward_labels(recipe.reward))
+    parts = {f"exploration/{name}": name for name in recipe.exploration.parts}
     charts = [
         ("accuracy", "Accuracy", "Look for a rise. A rise in training problems alone is memory, not skill.",
          accuracy, True),
@@ -129,6 +121,8 @@ def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> lis
          f"{recipe.sampling.max_response_tokens:,}.", _series(metrics, LENGTHS), False),
         ("reward", "The two parts of the reward", "Eq. 1. If exploration rises while accuracy does not, the reward is "
          "being gamed.", reward, False),
+        ("exploration", "The parts of the exploration reward", "Each before its weight. If one grows and accuracy does "
+         "not, that one is being gamed.", _series(metrics, parts) if len(parts) > 1 else [], False),
         ("behaviours", "Behaviours", "Mean count a response, found by executing it. Look for checks and backtracks "
          "appearing, without repeats.", _series(metrics, BEHAVIOURS), False),
         ("judgement", "Errors of judgement", "Mean count a response. Both should fall: a right line thrown away, a "
@@ -140,6 +134,20 @@ def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> lis
         lines(f"rl-{identity}", title, caption, series, window, percent) if series else None
         for identity, title, caption, series, percent in charts
     ]
+
+
+def _reward_labels(reward: RewardRecipe) -> dict[str, str]:
+    if reward.mode == "paper_code":
+        return {"reward": "total, as the authors' code computes it"}
+    if reward.schedule.kind == "constant":
+        correctness, exploration = f"{reward.alpha:g}", f"{1 - reward.alpha:g}"
+    else:
+        correctness, exploration = "α", "(1 − α)"
+    return {
+        "reward": "total",
+        "reward_correctness": f"{correctness} × accuracy",
+        "reward_exploration": f"{exploration} × exploration",
+    }
 
 
 def _health_chart(metrics: Sequence[Metrics], key: str, window: int) -> Chart | None:
