@@ -7,7 +7,7 @@
     python benchmarks/exploration.py difficulty     # rewards that fit the effort to the difficulty
     python benchmarks/exploration.py schedule       # α over training
 
-Each study is 30 PPO steps of 128 rollouts an arm and seed, evaluated on 1000 held-out problems; arms that studies share
+An arm is 30 PPO steps of 128 rollouts (where a study says nothing else), evaluated on 1000 held-out problems; arms that studies share
 run once. Runs are kept under --out, and a second call goes on where the first one stopped. Intervals are 95 %, over
 seeds; differences are taken seed by seed.
 """
@@ -18,7 +18,9 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 from rich.box import MARKDOWN
 from rich.table import Table
@@ -53,8 +55,14 @@ def tokens(result: Result) -> float:
     return result.summary["mean_tokens"]
 
 
+def early(result: Result) -> float:
+    """Training accuracy while search begins to spread: the mean over steps 11 to 16."""
+    return 100 * mean(each["accuracy"] for each in result.curve if 11 <= each["step"] <= 16)
+
+
 MEASURES: dict[str, Measure] = {
     "accuracy %": accuracy,
+    "early %": early,
     "tokens": tokens,
     "truncated %": lambda result: 100 * result.summary["truncated"],
     "checks": behaviour("checks"),
@@ -63,7 +71,7 @@ MEASURES: dict[str, Measure] = {
     "right rejected": behaviour("right_rejected"),
     "wrong accepted": behaviour("wrong_accepted"),
 }
-CHANGES = {name: MEASURES[name] for name in ("accuracy %", "tokens", "backtracks", "right rejected")}
+CHANGES = {name: MEASURES[name] for name in ("accuracy %", "early %", "tokens", "backtracks", "right rejected")}
 
 
 def outcome_only(start: str) -> Arm:
@@ -93,28 +101,34 @@ def alpha(sweep: Sweep) -> bool:
 
 # (a) which reward makes search pay
 
-FAMILY: tuple[Callable[[str], Arm], ...] = (
-    length,
-    lambda start: alone("effective length α 0.8", start, "{effective_length = {ngram = 12}}"),
-    lambda start: alone("length and repetition α 0.8", start, "{length = {}, repetition = {ngram = 12}}"),
-    lambda start: alone("novelty α 0.8", start, "novelty"),
-    lambda start: alone("behaviour α 0.8", start, "behaviour"),
-    lambda start: alone("behaviour α 0.5", start, "behaviour", alpha="0.5"),
-)
+EARLY = 16
+"""Steps at which search has just begun to spread from the base model."""
+FAMILY = {
+    "length α 0.8": ("length", "0.8"),
+    "length α 0.5": ("length", "0.5"),
+    "effective length α 0.5": ("{effective_length = {ngram = 16}}", "0.5"),
+    "length and repetition α 0.5": ("{length = {}, repetition = {ngram = 16}}", "0.5"),
+    "novelty α 0.5": ("novelty", "0.5"),
+    "behaviour α 0.5": ("behaviour", "0.5"),
+}
 
 
 def family(sweep: Sweep) -> bool:
+    short = f"ppo.steps={EARLY}"
+    plain = replace(outcome_only(BASE), name=f"outcome only, {EARLY} steps")
+    arms = [replace(plain, settings=(*plain.settings, short))]
+    for name, (part, weight) in FAMILY.items():
+        settings = (f"exploration={part}", f"reward.alpha={weight}", short)
+        arms.append(Arm(f"{name}, {EARLY} steps", BASE, settings))
+    results = sweep.run(arms)
+    show(f"The family, {EARLY} steps from base", results)
+    show_differences(results, plain.name)
     paying = []
-    for start in (BASE, SFT):
-        plain = outcome_only(start)
-        results = sweep.run([plain, *(member(start) for member in FAMILY)])
-        show(f"The family, from {start}", results)
-        show_differences(results, plain.name)
-        for name in results:
-            centre, half = difference(results, name, plain.name, accuracy)
-            if name != plain.name and centre - half > 0:
-                paying.append(f"{name} ({centre:+.1f} ± {half:.1f} points)")
-    return bar(f"search pays under: {', '.join(paying) or 'none of them'}", bool(paying))
+    for arm in arms[1:]:
+        centre, half = difference(results, arm.name, plain.name, accuracy)
+        if centre - half > 0:
+            paying.append(f"{arm.name} ({centre:+.1f} ± {half:.1f} points)")
+    return bar(f"search pays under: {'; '.join(paying) or 'none of them'}", bool(paying))
 
 
 # (b) adding rewards against adding advantages
