@@ -7,9 +7,9 @@
     python benchmarks/exploration.py difficulty     # rewards that fit the effort to the difficulty
     python benchmarks/exploration.py schedule       # α over training
 
-An arm is 30 PPO steps of 128 rollouts (where a study says nothing else), evaluated on 1000 held-out problems; arms that studies share
-run once. Runs are kept under --out, and a second call goes on where the first one stopped. Intervals are 95 %, over
-seeds; differences are taken seed by seed.
+An arm is 30 PPO steps of 128 rollouts (where a study says nothing else), evaluated on 1000 held-out problems; arms that
+studies share run once. Runs are kept under --out, and a second call goes on where the first one stopped. Intervals are
+95 %, over seeds; differences are taken seed by seed.
 """
 
 from __future__ import annotations

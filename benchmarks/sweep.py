@@ -60,7 +60,7 @@ class Sweep:
         todo = [(arm, seed) for seed in self.seeds for arm in arms if not self._done(arm, seed)]
         os.environ["OMP_NUM_THREADS"] = "1"
         with ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn")) as pool:
-            if any(arm.start == SFT for arm, _ in todo):
+            if any(arm.start == SFT for arm in arms):
                 list(pool.map(_finetune, [self.recipe(seed) for seed in self.seeds], map(self._sft, self.seeds)))
             jobs = [pool.submit(_train, self._recipe_of(arm, seed), self._directory(arm, seed)) for arm, seed in todo]
             for done, (job, (arm, seed)) in enumerate(zip(jobs, todo, strict=True), 1):
@@ -72,6 +72,7 @@ class Sweep:
         return load(Recipe, "nano", [*self.common, f"seed={seed}", *settings])
 
     def _sft(self, seed: int) -> Path:
+        """Where the seed's SFT model stands."""
         return self.out / SFT / f"seed{seed}"
 
     def _directory(self, arm: Arm, seed: int) -> Path:
@@ -110,12 +111,17 @@ def _finetune(recipe: Recipe, directory: Path) -> None:
 
     from rlsp.engines import stages
 
+    taught = directory / "taught.json"
+    lesson = recipe.model_dump(mode="json", include={"seed", "model", "task", "demonstrations", "sft", "sampling"})
     if directory.is_dir():
+        if not taught.is_file() or read_json(taught) != lesson:
+            raise InputError(f"{directory} was taught by another recipe: give another --out")
         return
     torch.manual_seed(recipe.seed)
     policy, progress = stages.open_policy(recipe.model.path), Silent()
     stages.finetune(policy, stages.demonstrate(recipe, progress), recipe, progress, lambda metrics: None)
     policy.save(directory)
+    write_json(taught, lesson)
 
 
 def _train(recipe: Recipe, directory: Path) -> None:

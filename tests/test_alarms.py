@@ -14,7 +14,7 @@ import pytest
 
 from rlsp import cli, report
 from rlsp.config import Recipe, load
-from rlsp.config.recipe import AlarmName
+from rlsp.config.watching import AlarmName
 from rlsp.engines import native
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError, Paused

@@ -125,7 +125,7 @@ def test_a_recipe_does_not_change_after_reading(minimal: str) -> None:
         (["ppo.microbatch_tokens=119"], ["ppo.microbatch_tokens = 119", "120 tokens", "raise it"]),
         (
             ["exploration=none"],
-            ["reward of 0 has no floor", "set reward.truncation to 'keep' or 'mask'"],
+            ["or one that pays single tokens alone, has no floor", "set reward.truncation to 'keep' or 'mask'"],
         ),
     ],
 )

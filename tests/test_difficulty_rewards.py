@@ -18,7 +18,7 @@ from rlsp.exploration import BUILDERS, Setting, explorer_for
 from rlsp.exploration.alp import AdaptiveLengthPenalty
 from rlsp.exploration.groups import siblings
 from rlsp.exploration.kimi import KimiLengthReward
-from rlsp.exploration.l1 import LengthTargetReward, length_target
+from rlsp.exploration.l1 import LengthTargetReward
 from rlsp.exploration.part import OutcomeExplorer, Part
 from rlsp.exploration.pass_rate import PassRateReward
 from rlsp.prompts import encode_prompt, instruct
@@ -186,10 +186,10 @@ def test_kimi_prefers_short_and_never_a_wrong_answer_to_a_right_one_of_its_lengt
 
 def test_targets_are_uniform_and_the_same_in_every_run() -> None:
     recipe = L1Recipe(minimum=10, maximum=19)
-    drawn = Counter(length_target(f"problem/{number}", recipe) for number in range(10_000))
+    drawn = Counter(recipe.target(f"problem/{number}") for number in range(10_000))
     assert sorted(drawn) == list(range(10, 20))
     assert all(880 <= count <= 1120 for count in drawn.values()), "1000 ± 4 standard deviations"
-    assert [length_target(name, recipe) for name in "abc"] == [19, 15, 18], "10 + SHA-256 of the name modulo 10"
+    assert [recipe.target(name) for name in "abc"] == [19, 15, 18], "10 + SHA-256 of the name modulo 10"
 
 
 L1 = "exploration={l1={minimum=20, maximum=120}}"
@@ -199,7 +199,7 @@ TOLD = "model.instruction='{question} Use {length_target} tokens.'"
 def test_the_prompt_tells_the_target(tokenizer: PreTrainedTokenizerBase) -> None:
     recipe = load(Recipe, "nano", [L1, TOLD])
     assert recipe.exploration.l1 is not None
-    target = length_target(PROBLEM.id, recipe.exploration.l1)
+    target = recipe.exploration.l1.target(PROBLEM.id)
     assert instruct(PROBLEM, recipe) == f"{{question}} Use {target} tokens."
     prompt = encode_prompt(tokenizer, PROBLEM, instruct(PROBLEM, recipe))
     assert prompt == encode_prompt(tokenizer, PROBLEM, f"{{question}} Use {target} tokens.")
@@ -212,7 +212,7 @@ def test_a_question_that_holds_the_placeholder_keeps_it(tokenizer: PreTrainedTok
     recipe = load(Recipe, "nano", [L1, "model.instruction='{length_target}: {question}'"])
     assert recipe.exploration.l1 is not None
     odd = replace(PROBLEM, question="What is {length_target}?")
-    expected = f"{length_target(PROBLEM.id, recipe.exploration.l1)}: What is {{length_target}}?\n"
+    expected = f"{recipe.exploration.l1.target(PROBLEM.id)}: What is {{length_target}}?\n"
     assert tokenizer.decode(list(encode_prompt(tokenizer, odd, instruct(odd, recipe)).ids)) == expected
 
 

@@ -99,7 +99,7 @@ def both(minimal: ModuleType, tiny_model: LlamaForCausalLM, tokenizer: PreTraine
     experience = minimal.experience_of(tiny_model, reference, critic, rollouts, rewards_B)
     explorer = Composite({"length": Weighted(1.0, 1.0, LengthReward(minimal.C_PER_BUDGET * MAX_TOKENS))})
     scores = score(problems, records, explorer, RewardRecipe())
-    streams = SummedRewards(explorer, PPO.gamma).build(records, scores)
+    streams = SummedRewards(explorer, PPO.gamma, RewardRecipe().clamp).build(records, scores)
     batch = collate(records, scores, streams, False, torch.device("cpu"))
     library_experience = gather(batch, reference, library_critic, PPO)
     nudge(tiny_model)

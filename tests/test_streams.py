@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from random import Random
+from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
-from torch import Tensor
 
 from rlsp.config import RewardRecipe
 from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.part import Part
 from rlsp.reward import combine
-from rlsp.rl.advantages import gae, gae_of_streams, weigh, whiten
+from rlsp.rl.advantages import gae, gae_of_streams, tax, weigh, whiten
 from rlsp.rl.streams import SeparateSignals, Streams, SummedRewards, streams_for
 from rlsp.types import Exploration, Finish, Reason, Rollout, Score, Verdict
 
@@ -30,115 +28,132 @@ class Unused:
         raise AssertionError("nothing is explored here")
 
 
-def explorer(**gammas: float) -> Composite:
-    return Composite({name: Weighted(weight=2.0, gamma=gamma, explorer=Unused()) for name, gamma in gammas.items()})
+def explorer(**parts: tuple[float, float]) -> Composite:
+    """Parts by name: (weight, gamma)."""
+    return Composite({name: Weighted(weight, gamma, Unused()) for name, (weight, gamma) in parts.items()})
 
 
-def rollouts() -> list[Rollout]:
+def rollouts(lengths: Sequence[int] = LENGTHS) -> list[Rollout]:
     return [
         Rollout("p", sample, (5,), (7,) * length, (-1.0,) * length, "", Finish.EOS, 1.0, 0)
-        for sample, length in enumerate(LENGTHS)
+        for sample, length in enumerate(lengths)
     ]
 
 
-def scores(composite: Composite, seed: int = 0, dense: str = "repetition", scale: float = 1.0) -> list[Score]:
-    """Eq. 1 of random parts; the dense one pays random tokens."""
-    rng, scored = Random(seed), []
-    for rollout in rollouts():
-        tokens = {name: tuple(scale * -rng.random() for _ in range(rollout.length)) for name in composite.parts}
-        tokens = {name: each for name, each in tokens.items() if name == dense}
-        parts = {name: sum(tokens[name]) if name in tokens else scale * rng.gauss(0, 1) for name in composite.parts}
-        value = sum(2.0 * part for part in parts.values())
-        verdict = Verdict(rng.random() < 0.5, "", Reason.MATCH)
-        scored.append(combine(rollout, verdict, Exploration(value, parts, tokens), ALPHA, RewardRecipe(clamp=1e9)))
-    return scored
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(
-    "gammas",
-    [{}, {"length": 1.0}, {"length": 0.9}, {"repetition": 0.99}, {"length": 1.0, "repetition": 0.99, "novelty": 0.9}],
-)
-def test_summed_token_rewards_add_up_to_the_total(gammas: dict[str, float], seed: int) -> None:
-    composite = explorer(**gammas)
-    scored = scores(composite, seed)
-    streams = SummedRewards(composite, 1.0).build(rollouts(), scored)
-    totals = torch.tensor([score.total for score in scored])
-    torch.testing.assert_close(streams.rewards_SBR.sum((0, 2)), totals)
-    assert streams.gammas == tuple(dict.fromkeys([1.0, *gammas.values()]))
-    assert streams.shares is None
+def score(
+    composite: Composite,
+    correct: bool,
+    parts: dict[str, float],
+    tokens: Mapping[str, tuple[float, ...]] | None = None,
+    alpha: float = ALPHA,
+    clamp: float = 10.0,
+) -> Score:
+    """Eq. 1 of parts written by hand; a dense part's value is the sum of its tokens."""
+    dense = dict(tokens or {})
+    every = parts | {name: sum(each) for name, each in dense.items()}
+    value = sum(part.weight * every[name] for name, part in composite.paid.items())
+    verdict = Verdict(correct, "", Reason.MATCH if correct else Reason.MISMATCH)
+    return combine(rollouts()[0], verdict, Exploration(value, every, dense), alpha, RewardRecipe(clamp=clamp))
 
 
 def test_one_discount_is_one_stream_paid_at_the_last_token() -> None:
-    composite = explorer(length=1.0, novelty=1.0)
-    scored = scores(composite)
-    streams = SummedRewards(composite, 1.0).build(rollouts(), scored)
-    assert streams.names == ("reward",)
-    for row, (length, score) in enumerate(zip(LENGTHS, scored, strict=True)):
-        paid = streams.rewards_SBR[0, row].tolist()
-        assert paid[length - 1] == pytest.approx(score.total)
-        assert not any(paid[: length - 1] + paid[length:])
+    composite = explorer(length=(2.0, 1.0), novelty=(0.5, 1.0))
+    scored = [
+        score(composite, True, {"length": -0.5, "novelty": 0.4}),
+        score(composite, False, {"length": -1.0, "novelty": 0.0}),
+    ]
+    streams = SummedRewards(composite, 1.0, 10.0).build(rollouts((3, 2)), scored)
+    assert (streams.names, streams.taxed, streams.shares) == (("reward",), 0, None)
+    # 0.6 + 0.4 · (2 · −0.5 + 0.5 · 0.4) = 0.28;  0.4 · (2 · −1) = −0.8
+    torch.testing.assert_close(streams.rewards_SBR, torch.tensor([[[0, 0, 0.28], [0, -0.8, 0]]]))
+    assert [each.total for each in scored] == pytest.approx([0.28, -0.8])
 
 
-def test_a_clamped_total_still_adds_up() -> None:
-    composite = explorer(repetition=0.99)
-    exploration = Exploration(-200.0, {"repetition": -100.0}, {"repetition": (-100.0,)})
-    verdict = Verdict(False, "", Reason.MISMATCH)
-    clamped = combine(rollouts()[0], verdict, exploration, ALPHA, RewardRecipe(clamp=10.0))
-    assert clamped.total == -10
-    streams = SummedRewards(composite, 1.0).build(rollouts()[:1], [clamped])
-    assert streams.rewards_SBR.sum().item() == pytest.approx(-10, abs=1e-5)
+def test_dense_parts_and_parts_with_a_discount_of_their_own_by_hand() -> None:
+    composite = explorer(length=(1.0, 1.0), repetition=(3.0, 0.99), novelty=(2.0, 0.9), dense=(0.5, 1.0))
+    tokens = {"repetition": (0.0, -0.1, -0.2), "dense": (-1.0, 0.0, -2.0)}
+    scored = [score(composite, True, {"length": -0.5, "novelty": 0.25}, tokens)]
+    streams = SummedRewards(composite, 1.0, 10.0).build(rollouts((3,)), scored)
+    assert streams.names == ("reward", "reward_gamma_0.99", "reward_gamma_0.9")
+    assert streams.gammas == (1.0, 0.99, 0.9)
+    expected = [
+        [[0.4 * 0.5 * -1.0, 0.0, 0.6 + 0.4 * -0.5 + 0.4 * 0.5 * -2.0]],
+        [[0.0, 0.4 * 3 * -0.1, 0.4 * 3 * -0.2]],
+        [[0.0, 0.0, 0.4 * 2 * 0.25]],
+    ]
+    torch.testing.assert_close(streams.rewards_SBR, torch.tensor(expected))
+    assert streams.rewards_SBR.sum().item() == pytest.approx(scored[0].total)
+
+
+@pytest.mark.parametrize("length", [40, 400, 4000])
+def test_a_clamp_never_pays_a_loop_back_what_it_lost_on_the_way(length: int) -> None:
+    """The return of every token lies below that of the same response without the penalty."""
+    composite = explorer(length=(1.0, 1.0), repetition=(1.0, 0.99))
+    looping = score(composite, False, {"length": -1000 / length}, {"repetition": (0.0,) + (-0.05,) * (length - 1)})
+    honest = score(composite, False, {"length": -1000 / length}, {"repetition": (0.0,) * length})
+    streams = SummedRewards(composite, 1.0, 10.0).build(rollouts((length, length)), [looping, honest])
+    whole_BR = torch.ones(2, length, dtype=torch.bool)
+    _, returns_SBR = gae_of_streams(streams.rewards_SBR, torch.zeros(2, 2, length), whole_BR, streams.gammas, 1.0)
+    to_go_BR = returns_SBR.sum(0)
+    assert (to_go_BR[0] < to_go_BR[1]).all()
+
+
+def test_what_falls_due_at_the_end_is_clamped() -> None:
+    composite = explorer(length=(1.0, 1.0), late=(1.0, 0.9))
+    streams = SummedRewards(composite, 1.0, 10.0).build(
+        rollouts((2,)), [score(composite, False, {"length": -1000.0, "late": 90.0}, alpha=0.0)]
+    )
+    torch.testing.assert_close(streams.rewards_SBR, torch.tensor([[[0.0, -10.0]], [[0.0, 10.0]]]))
 
 
 def test_separate_signals_by_hand() -> None:
-    composite = explorer(length=1.0, repetition=0.99)
+    composite = explorer(length=(1.0, 1.0), repetition=(3.0, 0.99))
     given = [
-        Score("p", 0, Verdict(True, "", Reason.MATCH), _both(-4.0, (-0.1,)), ALPHA, 0.0),
-        Score("p", 1, Verdict(False, "", Reason.MISMATCH), _both(-2.0, (0.0, 0.0, -0.1, -0.2)), ALPHA, 0.0),
+        score(composite, True, {"length": -4.0}, {"repetition": (-0.1,)}),
+        score(composite, False, {"length": -2.0}, {"repetition": (0.0, 0.0, -0.1, -0.2)}),
     ]
-    streams = SeparateSignals(composite, 1.0).build(rollouts()[:2], given)
-    assert (streams.names, streams.gammas) == (("correctness", "length", "repetition"), (1.0, 1.0, 0.99))
+    streams = SeparateSignals(composite, 1.0).build(rollouts((1, 4)), given)
+    assert (streams.names, streams.gammas) == (("correctness", "kl", "length", "repetition"), (1.0, 1.0, 1.0, 0.99))
     # length: mean −3, standard deviation 1; repetition: sums −0.1 and −0.3, standard deviation 0.1
-    expected = [[[1, 0, 0, 0], [0, 0, 0, 0]], [[-1, 0, 0, 0], [0, 0, 0, 1]], [[-1, 0, 0, 0], [0, 0, -1, -2]]]
+    nothing = [[0, 0, 0, 0], [0, 0, 0, 0]]
+    expected = [
+        [[1, 0, 0, 0], [0, 0, 0, 0]],
+        nothing,
+        [[-1, 0, 0, 0], [0, 0, 0, 1]],
+        [[-1, 0, 0, 0], [0, 0, -1, -2]],
+    ]
     torch.testing.assert_close(streams.rewards_SBR, torch.tensor(expected, dtype=torch.float32))
-    assert streams.shares == pytest.approx((0.6, 0.2, 0.2))
-
-
-def _both(length: float, repetition: tuple[float, ...]) -> Exploration:
-    return Exploration(0.0, {"length": length, "repetition": sum(repetition)}, {"repetition": repetition})
-
-
-def test_units_are_those_of_the_first_batch() -> None:
-    composite = explorer(length=1.0)
-    signals = SeparateSignals(composite, 1.0)
-    first = signals.build(rollouts(), scores(composite, seed=1))
-    later = signals.build(rollouts(), scores(composite, seed=1, scale=3.0))
-    centre, scale = signals.units["length"]
-    torch.testing.assert_close(_paid(later) * scale + centre, 3 * (_paid(first) * scale + centre))
-
-
-def _paid(streams: Streams) -> Tensor:
-    return streams.rewards_SBR[1].sum(1)
+    assert streams.shares == pytest.approx((0.6, 0.0, 0.1, 0.3)), "α, the tax as it is, 0.4 by weights 1 and 3"
+    assert streams.taxed == 1
 
 
 @pytest.mark.parametrize("scale", [0.1, 10.0])
-def test_the_scale_of_an_exploration_reward_does_not_reach_the_advantages(scale: float) -> None:
-    composite = explorer(length=1.0, repetition=0.99)
-    plain, scaled = (
-        SeparateSignals(composite, 1.0).build(rollouts(), scores(composite, scale=each)) for each in (1.0, scale)
-    )
-    torch.testing.assert_close(plain.rewards_SBR, scaled.rewards_SBR)
+def test_the_scale_of_an_exploration_reward_does_not_reach_the_rewards(scale: float) -> None:
+    composite = explorer(length=(1.0, 1.0), repetition=(1.0, 0.99))
+
+    def build(by: float) -> Streams:
+        given = [
+            score(composite, True, {"length": -by * length}, {"repetition": (-by * length,)})
+            for length in (3.0, 5.0, 9.0)
+        ]
+        return SeparateSignals(composite, 1.0).build(rollouts((1, 1, 1)), given)
+
+    torch.testing.assert_close(build(1.0).rewards_SBR, build(scale).rewards_SBR)
 
 
-def test_without_spread_the_unit_is_one() -> None:
-    composite = explorer(length=1.0)
-    same = [
-        Score("p", sample, Verdict(True, "", Reason.MATCH), Exploration(-2.0, {"length": -1.0}), ALPHA, 0.0)
-        for sample in range(4)
-    ]
-    signals = SeparateSignals(composite, 1.0)
-    assert not signals.build(rollouts(), same).rewards_SBR[1].any()
-    assert signals.units == {"length": (-1.0, 1.0)}
+def test_a_unit_is_that_of_the_first_batch_with_a_spread() -> None:
+    composite = explorer(length=(1.0, 1.0))
+    signals, two = SeparateSignals(composite, 1.0), rollouts((1, 1))
+
+    def paid(*lengths: float) -> list[float]:
+        given = [score(composite, True, {"length": length}) for length in lengths]
+        return signals.build(two, given).rewards_SBR[2].flatten().tolist()
+
+    lost = Score("p", 0, Verdict(True, "", Reason.MATCH), Exploration(None, {}, {}, {"length": "?"}), ALPHA, None)
+    assert not signals.build(two, [lost, lost]).rewards_SBR.any()
+    assert paid(-3.0, -3.0) == [0.0, 0.0], "nothing differs yet"
+    assert paid(-3.0, -1.0) == [-1.0, 1.0]
+    assert paid(-5.0, -2.0) == [-3.0, 0.0], "and it stays"
 
 
 @pytest.mark.parametrize(("mix", "expected"), [("reward", SummedRewards), ("advantage", SeparateSignals)])
@@ -148,11 +163,11 @@ def test_the_recipe_chooses(mix: str, expected: type[object]) -> None:
 
 
 def test_a_rollout_without_total_is_paid_nothing() -> None:
-    composite = explorer(length=1.0)
+    composite = explorer(length=(1.0, 1.0))
     lost = Score("p", 0, Verdict(True, "", Reason.MATCH), Exploration(None, {}, {}, {"length": "?"}), ALPHA, None)
-    for made in (SummedRewards(composite, 1.0), SeparateSignals(composite, 1.0)):
-        scored = [lost, *scores(composite)[1:]]
-        streams = made.build(rollouts(), scored)
+    scored = [lost, score(composite, True, {"length": -1.0}), score(composite, True, {"length": -2.0})]
+    for made in (SummedRewards(composite, 1.0, 10.0), SeparateSignals(composite, 1.0)):
+        streams = made.build(rollouts((1, 2, 2)), scored)
         assert not streams.rewards_SBR[:, 0].any()
         assert streams.rewards_SBR[:, 1].any()
 
@@ -236,7 +251,26 @@ def test_a_share_of_one_is_the_correctness_alone() -> None:
 
 
 def test_a_stream_that_says_the_same_of_every_rollout_adds_no_noise() -> None:
-    advantages_SBR = torch.stack([torch.randn(3, 5), 1e-6 * torch.randn(3, 5)])
+    generator = torch.Generator().manual_seed(0)
+    advantages_SBR = torch.randn(2, 3, 5, generator=generator) * torch.tensor([1.0, 1e-6])[:, None, None]
     mask_BR = torch.ones(3, 5, dtype=torch.bool)
     mixed_BR = weigh(advantages_SBR, mask_BR, (0.5, 0.5), (True, False))
     torch.testing.assert_close(mixed_BR, 0.5 * whiten(advantages_SBR[0], mask_BR))
+
+
+def test_the_tax_is_due_in_the_unit_of_correctness() -> None:
+    kl_BR, mask_BR = torch.tensor([[-0.3, -0.1]]), torch.ones(1, 2, dtype=torch.bool)
+    correctness_BR = torch.tensor([[2.0, -2.0]])
+    torch.testing.assert_close(tax(kl_BR, correctness_BR, mask_BR, True), torch.tensor([[-0.15, -0.05]]))
+    torch.testing.assert_close(tax(kl_BR, correctness_BR, mask_BR, False), kl_BR)
+
+
+def test_with_a_share_of_one_both_ways_to_mix_are_the_same_up_to_scale() -> None:
+    generator = torch.Generator().manual_seed(0)
+    correctness_BR, kl_BR, length_BR = torch.randn(3, 4, 6, generator=generator, dtype=torch.float64)
+    mask_BR = torch.ones(4, 6, dtype=torch.bool)
+    signals_SBR = torch.stack([correctness_BR, kl_BR, length_BR])
+    apart_BR = weigh(signals_SBR, mask_BR, (1.0, 0.0, 0.0), (True, False, True))
+    apart_BR = apart_BR + tax(kl_BR, correctness_BR, mask_BR, True)
+    together_BR = correctness_BR + kl_BR
+    torch.testing.assert_close(whiten(apart_BR, mask_BR), whiten(together_BR, mask_BR), rtol=1e-6, atol=1e-6)

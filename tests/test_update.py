@@ -41,7 +41,7 @@ from rlsp.rl.batch import Batch, Experience, collate, microbatches
 from rlsp.rl.diagnostics import explained_variance
 from rlsp.rl.experience import gather
 from rlsp.rl.loop import train
-from rlsp.rl.streams import SummedRewards
+from rlsp.rl.streams import Streams, SummedRewards
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
@@ -95,6 +95,11 @@ def ppo(**changes: Any) -> PpoRecipe:
     return PpoRecipe(**settings | changes)
 
 
+def paid(problem_id: str, sample: int, total: float) -> Score:
+    """A wrong response whose effort earns `total`."""
+    return Score(problem_id, sample, Verdict(False, "", Reason.MISMATCH), Exploration(total, {}), 0.0, total)
+
+
 def make_batch(
     seed: int, vocabulary: int, temperature: float = 0.7, mask_truncated: bool = False, gamma: float = 1.0
 ) -> Batch:
@@ -108,8 +113,7 @@ def make_batch(
         logprobs = tuple(rng.uniform(-4, -0.1) for _ in range(length))
         finish = Finish.LENGTH if sample % 3 == 2 else Finish.EOS
         rollouts.append(Rollout("p", sample, prompt, response, logprobs, "", finish, temperature, 0))
-        verdict, exploration = Verdict(False, "", Reason.MISMATCH), Exploration(0.0, {})
-        scores.append(Score("p", sample, verdict, exploration, 0.8, rng.uniform(-1, 1)))
+        scores.append(paid("p", sample, rng.uniform(-1, 1)))
     return collated(rollouts, scores, mask_truncated, gamma)
 
 
@@ -117,7 +121,7 @@ def collated(
     rollouts: Sequence[Rollout], scores: Sequence[Score], mask_truncated: bool = False, gamma: float = 1.0
 ) -> Batch:
     """Every total is paid at the last token, in one stream."""
-    streams = SummedRewards(Composite({}), gamma).build(rollouts, scores)
+    streams = SummedRewards(Composite({}), gamma, clamp=10.0).build(rollouts, scores)
     return collate(rollouts, scores, streams, mask_truncated, torch.device("cpu"))
 
 
@@ -195,8 +199,7 @@ def test_collate_by_hand() -> None:
         logprobs = tuple(-0.5 * index for index in range(1, len(response) + 1))
         return Rollout("p", sample, prompt, response, logprobs, "", finish, 0.7, 0)
 
-    verdict, exploration = Verdict(True, "", Reason.MATCH), Exploration(0.0, {})
-    scores = [Score("p", index, verdict, exploration, 0.8, total) for index, total in enumerate((0.75, -2.0))]
+    scores = [paid("p", index, total) for index, total in enumerate((0.75, -2.0))]
     rollouts = [rollout(0, (5, 6), (7, 8, 1), Finish.EOS), rollout(1, (4, 5, 6), (9,), Finish.LENGTH)]
     batch = collated(rollouts, scores)
     assert batch.ids_BT.tolist() == [[5, 6, 7, 8, 1], [4, 5, 6, 9, 0]]
@@ -207,13 +210,14 @@ def test_collate_by_hand() -> None:
     assert batch.mask_BR.sum(1).tolist() == [3, 1]
     assert batch.in_loss_B.tolist() == [True, True]
     assert collated(rollouts, scores, mask_truncated=True).in_loss_B.tolist() == [True, False]
-    without_total = [dataclasses.replace(scores[0], total=None), scores[1]]
+    lost = dataclasses.replace(scores[0], exploration=Exploration(None, {}), total=None)
+    without_total = [lost, scores[1]]
     assert collated(rollouts, without_total).in_loss_B.tolist() == [False, True]
 
 
 def test_collate_refuses_mixed_temperatures() -> None:
     warm = Rollout("p", 0, (5,), (1,), (-1.0,), "", Finish.EOS, 1.0, 0)
-    score = Score("p", 0, Verdict(True, "", Reason.MATCH), Exploration(0.0, {}), 0.8, 1.0)
+    score = paid("p", 0, 1.0)
     with pytest.raises(ValueError, match="temperature"):
         collated([warm, dataclasses.replace(warm, temperature=0.7)], [score, score])
 
@@ -274,6 +278,60 @@ def test_advantages_are_whitened_over_the_rollouts_in_the_loss(policy: LlamaForC
     assert inside_N.mean().item() == pytest.approx(0, abs=1e-5)
     assert inside_N.var(unbiased=False).item() == pytest.approx(1, abs=1e-4)
     assert not experience.advantages_BR[~batch.in_loss_B].any()
+
+
+@pytest.mark.parametrize("alike", [False, True], ids=["verdicts differ", "all verdicts alike"])
+def test_separate_signals_meet_as_weighed_advantages(policy: LlamaForCausalLM, alike: bool) -> None:
+    """A = Σ share · whitened A^s over the streams that tell, and the KL tax in the unit of correctness."""
+    torch.manual_seed(5)
+    reference, critic = frozen_copy(policy), Critic(policy, 4)
+    nn.init.normal_(critic.head.weight, std=0.1)
+    for parameter in policy.parameters():
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    plain = make_batch(3, policy.config.vocab_size, mask_truncated=True)
+    assert not plain.in_loss_B.all()
+    rewards_SBR = torch.where(plain.mask_BR, torch.randn(4, *plain.mask_BR.shape), 0.0)
+    rewards_SBR[1] = 0
+    rewards_SBR[3] = torch.where(plain.mask_BR.cumsum(1) == 1, 7.0, 0.0) * plain.mask_BR
+    if alike:
+        rewards_SBR[0] = torch.where(plain.mask_BR.cumsum(1) == 1, 1.0, 0.0) * plain.mask_BR
+    gammas, shares = (1.0, 1.0, 0.9, 0.8), (0.7, 0.0, 0.2, 0.1)
+    streams = Streams(("correctness", "kl", "a", "b"), gammas, rewards_SBR, taxed=1, shares=shares)
+    batch = dataclasses.replace(plain, streams=streams)
+    made = gather(batch, reference, critic, ppo(kl_coefficient=0.3, gae_lambda=0.8))
+    counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
+    tax_BR = -0.3 * torch.where(batch.mask_BR, batch.logprobs_BR - made.reference_logprobs_BR, 0.0)
+    rewards_SBR[1] = tax_BR
+    apart = [gae(rewards_SBR[s], made.values_SBR[s], batch.mask_BR, gammas[s], 0.8) for s in range(4)]
+    mixed_BR = 0.2 * whiten(apart[2][0], counted_BR)
+    if alike:
+        mixed_BR += apart[1][0]
+    else:
+        mixed_BR += 0.7 * whiten(apart[0][0], counted_BR) + apart[1][0] / apart[0][0][counted_BR].std(unbiased=False)
+    torch.testing.assert_close(made.advantages_BR, whiten(mixed_BR, counted_BR), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(made.returns_SBR, torch.stack([returns for _, returns in apart]))
+
+
+def test_the_value_loss_adds_up_over_the_streams(policy: LlamaForCausalLM) -> None:
+    torch.manual_seed(1)
+    three = Critic(policy, 3)
+    nn.init.normal_(three.head.weight, std=0.1)
+    one = make_experience(policy, Critic(policy), 4)
+    values_SBR, returns_SBR = (torch.randn(3, *one.batch.mask_BR.shape) for _ in range(2))
+    experience = dataclasses.replace(one, values_SBR=values_SBR, returns_SBR=returns_SBR)
+    _, together, metrics = accumulated(policy, three, experience)
+    losses, added = 0.0, {name: torch.zeros_like(each) for name, each in together.items()}
+    for stream in range(3):
+        rows, single = slice(stream, stream + 1), copy.deepcopy(three)
+        single.head = nn.Linear(three.head.in_features, 1)
+        single.head.load_state_dict({name: each[rows] for name, each in three.head.state_dict().items()})
+        alone = dataclasses.replace(one, values_SBR=values_SBR[rows], returns_SBR=returns_SBR[rows])
+        _, gradient, each = accumulated(policy, single, alone)
+        losses += each["value_loss"]
+        for name, part in gradient.items():
+            (added[name][rows] if name.startswith("head") else added[name]).add_(part)
+    assert metrics["value_loss"] == pytest.approx(losses, rel=1e-5)
+    assert_same_gradients(together, added, 1e-4)
 
 
 def test_explained_variance_by_hand() -> None:
@@ -573,8 +631,7 @@ def test_sampler_and_trainer_agree(
     prompts = [Prompt(f"p{index}", tuple(range(3, 6 + index))) for index in range(4)]
     settings = SamplingSettings(temperature=0.7, max_response_tokens=12, cache_tokens=1000)
     rollouts = NativeSampler(policy, tokenizer).sample(prompts, 2, settings, seed=0, policy_version=0)
-    verdict, exploration = Verdict(False, "", Reason.MISMATCH), Exploration(0.0, {})
-    scores = [Score(each.problem_id, each.sample, verdict, exploration, 0.8, float(each.sample)) for each in rollouts]
+    scores = [paid(each.problem_id, each.sample, float(each.sample)) for each in rollouts]
     batch = collated(rollouts, scores)
     metrics = Updater(policy, critic, ppo(), 0).update(gather(batch, frozen_copy(policy), critic, ppo()), step=0)
     assert metrics["logprob_gap"] < 1e-4

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlsp.config import Recipe
-from rlsp.config.recipe import LENGTH_TARGET
-from rlsp.exploration.l1 import length_target
+from rlsp.config.exploration import LENGTH_TARGET
 from rlsp.rollouts.sampler import Prompt
 from rlsp.types import Problem
 
@@ -18,7 +17,7 @@ def instruct(problem: Problem, recipe: Recipe) -> str:
     question."""
     if (l1 := recipe.exploration.l1) is None:
         return recipe.model.instruction
-    return recipe.model.instruction.replace(LENGTH_TARGET, str(length_target(problem.id, l1)))
+    return recipe.model.instruction.replace(LENGTH_TARGET, str(l1.target(problem.id)))
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem, instruction: str = "{question}") -> Prompt:

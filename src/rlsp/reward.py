@@ -19,7 +19,7 @@ def alpha_at(recipe: RewardRecipe, progress: float, held_out_accuracy: float | N
     """α at a point of training.
 
     Args:
-        progress: the optimiser steps taken, as a share of all; 0 at the start.
+        progress: how far the optimiser has come, from 0 at the first iteration to 1 at the last.
         held_out_accuracy: the latest on the selection split, what the schedule `accuracy` follows.
     """
     if recipe.schedule.kind == "accuracy" and held_out_accuracy is None:
@@ -43,14 +43,19 @@ def _advance(schedule: ScheduleRecipe, progress: float, held_out_accuracy: float
 
 def parts(verdict: Verdict, exploration: float, alpha: float) -> tuple[float, float]:
     """Eq. 1's summands: (what being right is paid, what searching is paid)."""
-    return alpha * float(verdict.correct), (1 - alpha) * exploration
+    return alpha * float(verdict.correct), share(alpha, 1.0, exploration)
+
+
+def share(alpha: float, weight: float, value: float) -> float:
+    """What one part of the exploration reward brings into Eq. 1, for one token or for a whole response."""
+    return (1 - alpha) * weight * value
 
 
 def combine(rollout: Rollout, verdict: Verdict, exploration: Exploration, alpha: float, recipe: RewardRecipe) -> Score:
     """Eq. 1, clamped to ±`recipe.clamp`; both parts stay in the score. No total without an exploration reward."""
     total = None
     if exploration.value is not None:
-        total = _clamped(sum(parts(verdict, exploration.value, alpha)), recipe)
+        total = clamped(sum(parts(verdict, exploration.value, alpha)), recipe.clamp)
     return Score(rollout.problem_id, rollout.sample, verdict, exploration, alpha, total)
 
 
@@ -77,11 +82,12 @@ def combine_paper_code(
         grade = exploration.parts.get("judge", paper_code.FAILED_JUDGE)
         value = alpha * value + (1 - alpha) * judge_weight * grade
     explored = replace(exploration, value=value, parts=exploration.parts | rule)
-    return Score(rollout.problem_id, rollout.sample, verdict, explored, 0.0, _clamped(value, recipe))
+    return Score(rollout.problem_id, rollout.sample, verdict, explored, 0.0, clamped(value, recipe.clamp))
 
 
-def _clamped(value: float, recipe: RewardRecipe) -> float:
-    return max(-recipe.clamp, min(recipe.clamp, value))
+def clamped(value: float, clamp: float) -> float:
+    """`value`, cut to ±`clamp`."""
+    return max(-clamp, min(clamp, value))
 
 
 def warnings(recipe: Recipe) -> list[str]:
@@ -115,7 +121,8 @@ def _paper_code_example(characters: int, right: bool, recipe: RewardRecipe) -> f
     """The rule's reward, clamped, of a boxed answer after so many characters."""
     text = "." * characters + "\\boxed{9}"
     example = Rollout("", 0, (), (0,), (0.0,), text, Finish.EOS, 1.0, 0)
-    return _clamped(sum(paper_code.rule_reward(example, right, recipe.paper_code_c, recipe.strict).values()), recipe)
+    rule = paper_code.rule_reward(example, right, recipe.paper_code_c, recipe.strict)
+    return clamped(sum(rule.values()), recipe.clamp)
 
 
 def score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from rlsp.config.section import Positive, Section, Share
 
 NONE = "none"
+LENGTH_TARGET = "{length_target}"
+"""Where model.instruction tells a problem's target of `l1`."""
 Amount = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 
@@ -55,7 +58,7 @@ class CosineRecipe(PartRecipe):
 class RepetitionRecipe(PartRecipe):
     """−`penalty` for every token inside an n-gram that the response held before."""
 
-    gamma: Annotated[float, Field(gt=0, le=1)] | None = 0.99
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.99
     ngram: Positive = 40
     penalty: Amount = 0.05
 
@@ -162,6 +165,11 @@ class L1Recipe(PartRecipe):
     maximum: Positive
     mode: Literal["exact", "max"] = "exact"
 
+    def target(self, problem_id: str) -> int:
+        """A problem's target in tokens, EOS included: uniform over `minimum` … `maximum`, the same in every run."""
+        digest = hashlib.sha256(problem_id.encode()).digest()
+        return self.minimum + int.from_bytes(digest) % (self.maximum - self.minimum + 1)
+
     @model_validator(mode="after")
     def _targets_in_order(self) -> L1Recipe:
         if self.minimum > self.maximum:
@@ -181,6 +189,8 @@ class PassRateRecipe(PartRecipe):
     threshold: Share = 0.5
 
 
+DENSE = ("repetition",)
+"""They pay token by token."""
 GROUPED = ("novelty", "alp", "kimi", "pass_rate")
 """They compare a rollout with its siblings, and need some."""
 

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from rlsp.config.exploration import GROUPED, ExplorationRecipe, LengthRecipe
+from rlsp.config.agreement import reward_agrees, targets_agree
+from rlsp.config.exploration import ExplorationRecipe, LengthRecipe
 from rlsp.config.reward import RewardRecipe
 from rlsp.config.section import Positive, Rate, Section, Share
 from rlsp.config.task import TaskRecipe
+from rlsp.config.watching import AlarmRecipe, ProbeRecipe
 
-LENGTH_TARGET = "{length_target}"
 EVALUATION_ALONE = object()
 """Tells the validators that neither SFT nor RL will run."""
 
@@ -103,40 +104,6 @@ class PpoRecipe(Section):
         return self
 
 
-class ProbeRecipe(Section):
-    """During RL the policy is measured on `problems` of the selection split, at first and after every `every` steps:
-    what alarms and an α by accuracy look at, never the test problems."""
-
-    every: Positive
-    problems: Positive
-
-
-AlarmName = Literal[
-    "repetition",
-    "length",
-    "dominance",
-    "judge",
-    "early-answer",
-    "truncation",
-    "unjudged",
-    "shield",
-    "constant-verdicts",
-    "right-rejected",
-    "wrong-accepted",
-    "repeated-attempts",
-    "dishonest-checks",
-]
-
-
-class AlarmRecipe(Section):
-    """Alarms about reward hacking during RL: each looks at `window` steps in a row; those that `ignore` names are never
-    raised. `pause`: the first alarm saves the policy and ends the run."""
-
-    window: Annotated[int, Field(ge=3)] = 5
-    pause: bool = False
-    ignore: tuple[AlarmName, ...] = ()
-
-
 class EvaluationRecipe(Section):
     """`problems` held-out problems, one sample each at `temperature`; 0 is greedy."""
 
@@ -169,9 +136,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _stages_agree(self, info: ValidationInfo) -> Recipe:
-        self._reward_agrees()
+        targets_agree(self)
         if info.context is EVALUATION_ALONE:
             return self
+        reward_agrees(self)
         if (self.demonstrations is None) != (self.sft is None):
             raise ValueError("[demonstrations] and [sft] go together: SFT learns the demonstrations of this run")
         if self.demonstrations and self.task.name == "data":
@@ -185,57 +153,3 @@ class Recipe(Section):
                     f"{key} = {tokens} can't hold one prompt and response of {self.longest_tokens} tokens: raise it"
                 )
         return self
-
-    def _reward_agrees(self) -> None:
-        reward, parts, paid = self.reward, self.exploration.parts, self.exploration.paid
-        if not paid and reward.truncation == "floor":
-            raise ValueError(
-                "an exploration reward of 0 has no floor: set reward.truncation to 'keep' or 'mask', or give an "
-                "exploration reward a weight"
-            )
-        if self.ppo.samples_per_prompt == 1 and (grouped := [name for name in GROUPED if name in parts]):
-            raise ValueError(
-                f"exploration {grouped[0]!r} compares the samples of one prompt: set ppo.samples_per_prompt to 2 or "
-                "more"
-            )
-        if self.exploration.behaviour and self.task.name == "data":
-            raise ValueError(
-                "exploration 'behaviour' counts steps that a machine can check, which tasks of name 'data' lack: take "
-                "it out, or use a generated task"
-            )
-        self._length_targets_agree()
-        cosine, budget = self.exploration.cosine, self.sampling.max_response_tokens
-        if cosine and 0 < cosine.max_length < budget:
-            raise ValueError(
-                f"exploration.cosine.max_length = {cosine.max_length} lies below sampling.max_response_tokens = "
-                f"{budget}: longer responses would all earn the same; raise it or leave it out"
-            )
-        if self.reward.schedule.kind == "accuracy" and self.probe is None:
-            raise ValueError("reward.schedule 'accuracy' needs held-out accuracies: set probe.every and probe.problems")
-        if reward.mode == "paper_code":
-            if self.task.name != "data":
-                raise ValueError(f"reward.mode 'paper_code' reads \\boxed{{}}: it is not for task {self.task.name!r}")
-            if others := [name for name in paid if name != "judge"]:
-                raise ValueError(
-                    f"reward.mode 'paper_code' knows no exploration reward but the judge: take out {others[0]!r}, or "
-                    "give it the weight 0"
-                )
-
-    def _length_targets_agree(self) -> None:
-        l1, budget = self.exploration.l1, self.sampling.max_response_tokens
-        told = LENGTH_TARGET in self.model.instruction
-        if l1 is None and told:
-            raise ValueError(
-                f"model.instruction holds {LENGTH_TARGET} and nothing sets a target: take it out, or set "
-                "exploration.l1.minimum and exploration.l1.maximum"
-            )
-        if l1 and l1.minimum != l1.maximum and not told:
-            raise ValueError(
-                f"exploration.l1 draws targets from {l1.minimum} … {l1.maximum} tokens, and no prompt tells them: put "
-                f"{LENGTH_TARGET} into model.instruction, or make minimum and maximum equal"
-            )
-        if l1 and l1.maximum > budget:
-            raise ValueError(
-                f"exploration.l1.maximum = {l1.maximum} exceeds sampling.max_response_tokens = {budget}: no response "
-                "can reach such a target; lower it"
-            )

@@ -42,7 +42,7 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
-    problems += stages.held_out_problems(recipe)
+    problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe)
     verify_all(problems, [""] * len(problems), judging)
     prompts = stages.encode_prompts(tokenizer, problems, recipe)
     longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens

@@ -161,8 +161,15 @@ def probe_of(policy: Policy, recipe: Recipe) -> Probe | None:
     """The held-out problems that RL is measured on, if the recipe wants any."""
     if recipe.probe is None:
         return None
-    problems = tasks.problems(recipe.task, Split.SELECTION, recipe.probe.problems, HELD_OUT_SEED)
+    problems = probe_problems(recipe)
     return Probe(problems, encode_prompts(policy.tokenizer, problems, recipe), recipe.probe.every)
+
+
+def probe_problems(recipe: Recipe) -> list[Problem]:
+    """What RL is measured on while it trains, of the selection split; none without [probe]."""
+    if recipe.probe is None:
+        return []
+    return tasks.problems(recipe.task, Split.SELECTION, recipe.probe.problems, HELD_OUT_SEED)
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], recipe: Recipe) -> list[Prompt]:
@@ -201,7 +208,8 @@ def sample(
 def judge(
     problems: Sequence[Problem], rollouts: Sequence[Rollout], recipe: Recipe, judging: Settings = STRICT
 ) -> list[Score]:
-    return score(problems, rollouts, explorer_for(recipe), recipe.reward, judging)
+    """Verdicts, and what of the reward costs nothing: an evaluation asks no LLM for grades that nobody trains on."""
+    return score(problems, rollouts, explorer_for(recipe, ask_judge=False), recipe.reward, judging)
 
 
 @dataclass(frozen=True, slots=True)

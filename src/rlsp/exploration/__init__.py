@@ -21,10 +21,10 @@ from rlsp.exploration.length import LengthReward
 from rlsp.exploration.length_exp import LengthExpReward
 from rlsp.exploration.length_sqrt import LengthSqrtReward
 from rlsp.exploration.novelty import NoveltyReward
-from rlsp.exploration.part import Explorer, OutcomeExplorer
+from rlsp.exploration.part import Explorer, OutcomeExplorer, Part
 from rlsp.exploration.pass_rate import PassRateReward
 from rlsp.exploration.repetition import RepetitionReward
-from rlsp.types import Demonstration
+from rlsp.types import Demonstration, Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,16 @@ class Setting:
     budget: int
     task: str
     demonstrations: Sequence[Demonstration]
+
+
+@dataclass(frozen=True, slots=True)
+class NotAsked:
+    """Stands for a judge where nothing depends on its grades."""
+
+    floor: float = 0.0
+
+    def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+        return [Part(None, missing="not asked")] * len(rollouts)
 
 
 BUILDERS: dict[str, Callable[[Any, Setting], Explorer | OutcomeExplorer]] = {
@@ -57,14 +67,20 @@ BUILDERS: dict[str, Callable[[Any, Setting], Explorer | OutcomeExplorer]] = {
 """From a part's section and the setting to what computes it."""
 
 
-def explorer_for(recipe: Recipe, demonstrations: Sequence[Demonstration] = ()) -> Composite:
-    """The recipe's exploration reward, scaled to its response budget. `demonstrations`: what the policy has learned
-    from, which is no longer new."""
+def explorer_for(recipe: Recipe, demonstrations: Sequence[Demonstration] = (), ask_judge: bool = True) -> Composite:
+    """The recipe's exploration reward, scaled to its response budget.
+
+    Args:
+        demonstrations: what the policy has learned from, which is no longer new.
+        ask_judge: False leaves the LLM judge out, as a part that could not be had: nothing is sent or spent.
+    """
     setting = Setting(recipe.sampling.max_response_tokens, recipe.task.name, demonstrations)
     return Composite(
         {
             name: Weighted(
-                part.weight, recipe.ppo.gamma if part.gamma is None else part.gamma, BUILDERS[name](part, setting)
+                part.weight,
+                recipe.ppo.gamma if part.gamma is None else part.gamma,
+                BUILDERS[name](part, setting) if ask_judge or name != "judge" else NotAsked(),
             )
             for name, part in recipe.exploration.parts.items()
         }

@@ -7,19 +7,12 @@ here Eq. 1 adds the two.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlsp.config.exploration import L1Recipe
 from rlsp.exploration.part import Part
 from rlsp.types import Rollout
-
-
-def length_target(problem_id: str, recipe: L1Recipe) -> int:
-    """A problem's target in tokens, EOS included: uniform over `minimum` … `maximum`, the same in every run."""
-    digest = hashlib.sha256(problem_id.encode()).digest()
-    return recipe.minimum + int.from_bytes(digest) % (recipe.maximum - recipe.minimum + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,5 +32,5 @@ class LengthTargetReward:
         return [Part(-self._missed_by(rollout) / self.budget) for rollout in rollouts]
 
     def _missed_by(self, rollout: Rollout) -> int:
-        excess = rollout.length - length_target(rollout.problem_id, self.recipe)
+        excess = rollout.length - self.recipe.target(rollout.problem_id)
         return abs(excess) if self.recipe.mode == "exact" else max(0, excess)

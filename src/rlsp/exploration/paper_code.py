@@ -61,7 +61,7 @@ def rule_reward(rollout: Rollout, correct: bool, c: float, strict: bool) -> dict
         strict: a response counts at least one character, so that nothing divides by zero, and an answer without
             reasoning earns no more than the worst of the others instead of 0.0.
     """
-    text = rollout.text.strip()
+    text = rollout.text.strip() if rollout.truncated else rollout.text.lstrip()  # theirs ends with EOS as text
     box = first_box(text)
     characters = len(text) + (0 if rollout.truncated else END_OF_TURN) if box is None else box
     if strict:

@@ -67,6 +67,12 @@ def weigh(advantages_SBR: Tensor, mask_BR: Tensor, shares: Sequence[float], info
     return mixed_BR
 
 
+def tax(kl_BR: Tensor, correctness_BR: Tensor, mask_BR: Tensor, informative: bool) -> Tensor:
+    """The KL tax's advantages in the unit in which correctness is weighed, its standard deviation: at α = 1 the two
+    together are outcome-only RL, and whatever α is, the tax stays due. As it is when all verdicts agree."""
+    return kl_BR * torch.rsqrt(correctness_BR[mask_BR].var(unbiased=False) + 1e-8) if informative else kl_BR
+
+
 def whiten(values_BR: Tensor, mask_BR: Tensor, epsilon: float = 1e-8) -> Tensor:
     """Shift and scale the masked entries to mean 0 and variance 1 over the whole batch; 0 in the padding."""
     if not mask_BR.any():

@@ -18,18 +18,9 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
     wrong = [rollout.length for rollout, score in zip(rollouts, scores, strict=True) if not score.verdict.correct]
     mask_BR = experience.batch.mask_BR
     kl_N = kl_k1(experience.batch.logprobs_BR, experience.reference_logprobs_BR)[mask_BR]
-    paid = [
-        parts(score.verdict, score.exploration.value, score.alpha)
-        for score in scores
-        if score.exploration.value is not None
-    ]
     metrics = {
         "alpha": scores[0].alpha,
         "accuracy": _mean(score.verdict.correct for score in scores),
-        "exploration": _mean(score.exploration.value for score in scores if score.exploration.value is not None),
-        "reward": _mean(score.total for score in scores if score.total is not None),
-        "reward_correctness": _mean(correctness for correctness, _ in paid),
-        "reward_exploration": _mean(search for _, search in paid),
         "length": _mean(rollout.length for rollout in rollouts),
         "unjudged": _mean(score.verdict.reason.unjudged for score in scores),
         "truncated": _mean(rollout.truncated for rollout in rollouts),
@@ -39,17 +30,34 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
     }
     for stream, name in list(enumerate(experience.batch.streams.names))[1:]:
         metrics[f"explained_variance/{name}"] = explained_variance(experience, stream)
-    for name in sorted({name for score in scores for name in score.exploration.parts}):
-        values = [score.exploration.parts[name] for score in scores if name in score.exploration.parts]
-        metrics[f"exploration/{name}"] = _mean(values)
-    if missing := _mean(score.total is None for score in scores):
-        metrics["exploration_missing"] = missing
+    metrics |= _rewards(scores)
     if len(scores) > len({score.problem_id for score in scores}):
         metrics["single_verdict_groups"] = _single_verdict_groups(scores)
     if right:
         metrics["length_right"] = _mean(right)
     if wrong:
         metrics["length_wrong"] = _mean(wrong)
+    return metrics
+
+
+def _rewards(scores: Sequence[Score]) -> dict[str, float]:
+    """Means over the rollouts that have a total, each part over those that have it; `missing/NAME` is the share that
+    has not."""
+    metrics: dict[str, float] = {}
+    explored = [(score, score.exploration.value) for score in scores if score.exploration.value is not None]
+    if explored:
+        paid = [parts(score.verdict, value, score.alpha) for score, value in explored]
+        metrics = {
+            "exploration": _mean(value for _, value in explored),
+            "reward": _mean(score.total for score in scores if score.total is not None),
+            "reward_correctness": _mean(correctness for correctness, _ in paid),
+            "reward_exploration": _mean(search for _, search in paid),
+        }
+    for name in sorted({name for score in scores for name in score.exploration.parts}):
+        values = [score.exploration.parts[name] for score in scores if name in score.exploration.parts]
+        metrics[f"exploration/{name}"] = _mean(values)
+    for name in sorted({name for score in scores for name in score.exploration.missing}):
+        metrics[f"missing/{name}"] = _mean(name in score.exploration.missing for score in scores)
     return metrics
 
 

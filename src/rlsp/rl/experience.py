@@ -8,14 +8,13 @@ from transformers import PreTrainedModel
 
 from rlsp.config import PpoRecipe
 from rlsp.models import Critic, token_logprobs
-from rlsp.rl.advantages import gae_of_streams, token_rewards, weigh, whiten
+from rlsp.rl.advantages import gae_of_streams, tax, token_rewards, weigh, whiten
 from rlsp.rl.batch import Batch, Experience, microbatches
 
 
 @torch.no_grad()
 def gather(batch: Batch, reference: PreTrainedModel, critic: Critic, ppo: PpoRecipe) -> Experience:
-    """Eq. 2 → GAE → returns → whitening over the rollouts that are in the loss. The KL term is taken from the first
-    stream, which holds correctness."""
+    """Eq. 2 → GAE → returns → whitening over the rollouts that are in the loss."""
     streams = batch.streams
     reference_logprobs_BR = torch.zeros_like(batch.logprobs_BR)
     values_SBR = torch.zeros_like(streams.rewards_SBR)
@@ -24,18 +23,19 @@ def gather(batch: Batch, reference: PreTrainedModel, critic: Critic, ppo: PpoRec
         _put(reference_logprobs_BR, batch.mask_BR, rows, logprobs_n)
         for values_BR, values_n in zip(values_SBR, critic(ids_bT, sampled_bT), strict=True):
             _put(values_BR, batch.mask_BR, rows, values_n)
-    taxed_BR = token_rewards(
-        streams.rewards_SBR[0], batch.logprobs_BR, reference_logprobs_BR, batch.mask_BR, ppo.kl_coefficient
+    rewards_SBR = streams.rewards_SBR.clone()
+    rewards_SBR[streams.taxed] = token_rewards(
+        rewards_SBR[streams.taxed], batch.logprobs_BR, reference_logprobs_BR, batch.mask_BR, ppo.kl_coefficient
     )
-    rewards_SBR = torch.cat([taxed_BR[None], streams.rewards_SBR[1:]])
     advantages_SBR, returns_SBR = gae_of_streams(rewards_SBR, values_SBR, batch.mask_BR, streams.gammas, ppo.gae_lambda)
     counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
     if streams.shares is None:
         mixed_BR = advantages_SBR.sum(0)
     else:
         paid_SB = streams.rewards_SBR[:, batch.in_loss_B].sum(2)
-        informative = [True, *(bool(paid_B.numel() and paid_B.max() > paid_B.min()) for paid_B in paid_SB[1:])]
+        informative = [bool(paid_B.numel() and paid_B.max() > paid_B.min()) for paid_B in paid_SB]
         mixed_BR = weigh(advantages_SBR, counted_BR, streams.shares, informative)
+        mixed_BR += tax(advantages_SBR[streams.taxed], advantages_SBR[0], counted_BR, informative[0])
     return Experience(batch, reference_logprobs_BR, values_SBR, returns_SBR, whiten(mixed_BR, counted_BR))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rlsp.config.recipe import AlarmName
+from rlsp.config.watching import AlarmName
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,77 @@
+"""What must agree between the sections of a recipe that pay for a response."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlsp.config.exploration import DENSE, GROUPED, LENGTH_TARGET
+
+if TYPE_CHECKING:
+    from rlsp.config.recipe import Recipe
+
+
+def reward_agrees(recipe: Recipe) -> None:
+    """Exploration, reward, sampling and task fit together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    reward, parts, paid = recipe.reward, recipe.exploration.parts, recipe.exploration.paid
+    if reward.truncation == "floor" and not paid.keys() - set(DENSE):
+        raise ValueError(
+            "an exploration reward of 0, or one that pays single tokens alone, has no floor: set reward.truncation to "
+            "'keep' or 'mask', or give an exploration reward that pays at the end a weight"
+        )
+    grouped = [name for name in GROUPED if name in parts and not (name == "novelty" and recipe.demonstrations)]
+    if recipe.ppo.samples_per_prompt == 1 and grouped:
+        raise ValueError(
+            f"exploration {grouped[0]!r} compares the samples of one prompt: set ppo.samples_per_prompt to 2 or more"
+        )
+    if recipe.exploration.behaviour and recipe.task.name == "data":
+        raise ValueError(
+            "exploration 'behaviour' counts steps that a machine can check, which tasks of name 'data' lack: take "
+            "it out, or use a generated task"
+        )
+    cosine, budget = recipe.exploration.cosine, recipe.sampling.max_response_tokens
+    if cosine and 0 < cosine.max_length < budget:
+        raise ValueError(
+            f"exploration.cosine.max_length = {cosine.max_length} lies below sampling.max_response_tokens = "
+            f"{budget}: longer responses would all earn the same; raise it or leave it out"
+        )
+    if reward.schedule.kind == "accuracy" and recipe.probe is None:
+        raise ValueError("reward.schedule 'accuracy' needs held-out accuracies: set probe.every and probe.problems")
+    if reward.mode == "paper_code":
+        if recipe.task.name != "data":
+            raise ValueError(f"reward.mode 'paper_code' reads \\boxed{{}}: it is not for task {recipe.task.name!r}")
+        if others := [name for name in paid if name != "judge"]:
+            raise ValueError(
+                f"reward.mode 'paper_code' knows no exploration reward but the judge: take out {others[0]!r}, or "
+                "give it the weight 0"
+            )
+        if (judge := paid.get("judge")) and judge.gamma not in (None, recipe.ppo.gamma):
+            raise ValueError("reward.mode 'paper_code' is one number at the end: leave out exploration.judge.gamma")
+
+
+def targets_agree(recipe: Recipe) -> None:
+    """A prompt that tells a length target has one, within the budget.
+
+    Raises:
+        ValueError: it has none, or a target goes untold.
+    """
+    l1, budget = recipe.exploration.l1, recipe.sampling.max_response_tokens
+    told = LENGTH_TARGET in recipe.model.instruction
+    if l1 is None and told:
+        raise ValueError(
+            f"model.instruction holds {LENGTH_TARGET} and nothing sets a target: take it out, or set "
+            "exploration.l1.minimum and exploration.l1.maximum"
+        )
+    if l1 and l1.minimum != l1.maximum and not told:
+        raise ValueError(
+            f"exploration.l1 draws targets from {l1.minimum} … {l1.maximum} tokens, and no prompt tells them: put "
+            f"{LENGTH_TARGET} into model.instruction, or make minimum and maximum equal"
+        )
+    if l1 and l1.maximum > budget:
+        raise ValueError(
+            f"exploration.l1.maximum = {l1.maximum} exceeds sampling.max_response_tokens = {budget}: no response "
+            "can reach such a target; lower it"
+        )
