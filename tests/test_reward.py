@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from rlsp.config import Recipe, RewardRecipe, load
-from rlsp.exploration import explorer_for
+from rlsp.config import ExplorationRecipe, Recipe, RewardRecipe, load
+from rlsp.config.exploration import OUTCOME_AWARE
+from rlsp.exploration import BUILDERS, Setting, explorer_for
 from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.length import LengthReward
 from rlsp.exploration.part import Explorer, OutcomeExplorer, Part
@@ -146,8 +148,15 @@ def test_scores_come_in_the_order_of_the_rollouts() -> None:
     assert [each.total for each in scores] == pytest.approx([0.8 - 0.2, 0.8 - 0.1, -0.4])
 
 
-@pytest.mark.parametrize("explorer", [LengthReward(c=5), Explorer], ids=["length", "protocol"])
-def test_exploration_can_not_see_answer_or_verdict(explorer: Explorer) -> None:
+SEE_NO_OUTCOME = [name for name in ExplorationRecipe.model_fields if name not in OUTCOME_AWARE]
+
+
+@pytest.mark.parametrize("name", SEE_NO_OUTCOME)
+def test_exploration_can_not_see_answer_or_verdict(name: str) -> None:
+    section: dict[str, Any] = {"l1": {"minimum": 9, "maximum": 9}, "judge": {"base_url": "http://127.0.0.1:1"}}
+    given = ExplorationRecipe.model_validate({name: section.get(name, {})})
+    explorer = BUILDERS[name](given.parts[name], Setting(100, "countdown", ()))
+    assert not isinstance(explorer, OutcomeExplorer)
     parameters = inspect.signature(explorer.explore).parameters
     assert [name for name in parameters if name != "self"] == ["questions", "rollouts"]
     seen = {field.name for field in fields(Rollout)}

@@ -146,13 +146,10 @@ def score(
             for rollout, exploration in zip(rollouts, explorations, strict=True)
         ]
     alpha = recipe.alpha if alpha is None else alpha
-    if recipe.mode == "paper_code":
-        judge = explorer.paid.get("judge")
-        return [
-            combine_paper_code(rollout, verdict, exploration, alpha, recipe, judge.weight if judge else None)
-            for rollout, verdict, exploration in zip(rollouts, verdicts, explorations, strict=True)
-        ]
+    judge = explorer.paid.get("judge")
     return [
-        combine(rollout, verdict, exploration, alpha, recipe)
+        combine_paper_code(rollout, verdict, exploration, alpha, recipe, judge.weight if judge else None)
+        if recipe.mode == "paper_code"
+        else combine(rollout, verdict, exploration, alpha, recipe)
         for rollout, verdict, exploration in zip(rollouts, verdicts, explorations, strict=True)
     ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlsp.exploration.groups import siblings
+from rlsp.exploration.groups import solve_rates
 from rlsp.exploration.part import Part
 from rlsp.types import Rollout
 
@@ -29,10 +29,8 @@ class AdaptiveLengthPenalty:
     def explore_outcomes(
         self, questions: Sequence[str], rollouts: Sequence[Rollout], correct: Sequence[bool]
     ) -> list[Part]:
-        values = [0.0] * len(rollouts)
-        for group in siblings(rollouts):
-            solved = sum(correct[each] for each in group)
-            rate = max(solved, 1) / len(group)
-            for each in group:
-                values[each] = -rate * rollouts[each].length / self.budget
-        return list(map(Part, values))
+        rates = solve_rates(rollouts, correct)
+        return [
+            Part(-max(rate, 1 / count) * rollout.length / self.budget)
+            for rollout, (rate, count) in zip(rollouts, rates, strict=True)
+        ]

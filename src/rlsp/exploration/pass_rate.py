@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlsp.exploration.groups import siblings
+from rlsp.exploration.groups import solve_rates
 from rlsp.exploration.part import Part
 from rlsp.types import Rollout
 
@@ -25,9 +25,8 @@ class PassRateReward:
     def explore_outcomes(
         self, questions: Sequence[str], rollouts: Sequence[Rollout], correct: Sequence[bool]
     ) -> list[Part]:
-        values = [0.0] * len(rollouts)
-        for group in siblings(rollouts):
-            rate = sum(correct[each] for each in group) / len(group)
-            for each in group:
-                values[each] = (self.threshold - rate) * rollouts[each].length / self.budget
-        return list(map(Part, values))
+        rates = solve_rates(rollouts, correct)
+        return [
+            Part((self.threshold - rate) * rollout.length / self.budget)
+            for rollout, (rate, _) in zip(rollouts, rates, strict=True)
+        ]
