@@ -17,17 +17,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 
+from measures import (
+    accuracy,
+    bar,
+    difference,
+    easiest,
+    fit,
+    show,
+    show_differences,
+    spread,
+    tokens,
+)
 from rich.box import MARKDOWN
 from rich.table import Table
-from sweep import BASE, SFT, Arm, Result, Sweep, console
+from sweep import BASE, SFT, Arm, Sweep, console
 
 from rlsp.config import Recipe, load
-from rlsp.evaluation.statistics import mean_over_seeds, rank_correlation
+from rlsp.evaluation.statistics import mean_over_seeds
 from rlsp.runs import write_text
 from rlsp.tasks import problems
 from rlsp.tasks.splits import Split
@@ -39,39 +49,6 @@ COMMON = (
     "probe={every = 10, problems = 128}",
     "evaluation.problems=1000",
 )
-Results = dict[str, list[Result]]
-Measure = Callable[[Result], float]
-
-
-def behaviour(name: str) -> Measure:
-    return lambda result: result.summary["behaviours"].get(name, float("nan"))
-
-
-def accuracy(result: Result) -> float:
-    return 100 * result.summary["accuracy"]
-
-
-def tokens(result: Result) -> float:
-    return result.summary["mean_tokens"]
-
-
-def early(result: Result) -> float:
-    """Training accuracy while search begins to spread: the mean over steps 11 to 16."""
-    return 100 * mean(each["accuracy"] for each in result.curve if 11 <= each["step"] <= 16)
-
-
-MEASURES: dict[str, Measure] = {
-    "accuracy %": accuracy,
-    "early %": early,
-    "tokens": tokens,
-    "truncated %": lambda result: 100 * result.summary["truncated"],
-    "checks": behaviour("checks"),
-    "backtracks": behaviour("backtracks"),
-    "repeats": behaviour("repeats"),
-    "right rejected": behaviour("right_rejected"),
-    "wrong accepted": behaviour("wrong_accepted"),
-}
-CHANGES = {name: MEASURES[name] for name in ("accuracy %", "early %", "tokens", "backtracks", "right rejected")}
 
 
 def outcome_only(start: str) -> Arm:
@@ -87,7 +64,7 @@ def alone(name: str, start: str, part: str, alpha: str = "0.8", settings: Sequen
     return Arm(f"{name} from {start}", start, (f"exploration={part}", f"reward.alpha={alpha}", *settings))
 
 
-# (a) the length reward over α
+# The length reward over α
 
 
 def alpha(sweep: Sweep) -> bool:
@@ -99,7 +76,7 @@ def alpha(sweep: Sweep) -> bool:
     return True
 
 
-# (a) which reward makes search pay
+# Which reward makes search pay
 
 EARLY = 16
 """Steps at which search has just begun to spread from the base model."""
@@ -131,7 +108,7 @@ def family(sweep: Sweep) -> bool:
     return bar(f"search pays under: {'; '.join(paying) or 'none of them'}", bool(paying))
 
 
-# (b) adding rewards against adding advantages
+# Adding rewards against adding advantages
 
 SCALES = (0.1, 1.0, 10.0)
 
@@ -164,7 +141,7 @@ def _scaled(way: str, scale: float) -> Arm:
     return length(SFT, name=name, settings=settings)
 
 
-# (c) alarms
+# Alarms
 
 BEFORE = 30
 """Alarms of a hackable set-up must come before this step."""
@@ -216,24 +193,13 @@ def _data(questions: Path, verdict: str) -> str:
     return f"{{name = 'data', data = '{questions}', verifier = 'broken_verifiers:{verdict}'}}"
 
 
-# (d) effort fitted to the difficulty
+# Effort fitted to the difficulty
 
 ADAPTIVE = {
     "alp": "{alp = {weight = 2.0}}",
     "kimi": "kimi",
     "pass_rate": "{pass_rate = {weight = 2.0}}",
 }
-
-
-def easiest(result: Result) -> float:
-    """Mean tokens on the easiest level."""
-    return result.summary["by_level"][min(result.summary["by_level"], key=int)]["mean_tokens"]
-
-
-def fit(result: Result) -> float:
-    """Rank correlation of a response's length with its problem's level."""
-    levels = [result.levels[rollout.problem_id] for rollout in result.rollouts]
-    return rank_correlation(levels, [rollout.length for rollout in result.rollouts])
 
 
 def difficulty(sweep: Sweep) -> bool:
@@ -260,7 +226,7 @@ def difficulty(sweep: Sweep) -> bool:
     return any(good)
 
 
-# (e) α over training
+# Α over training
 
 
 def schedule(sweep: Sweep) -> bool:
@@ -284,40 +250,6 @@ STUDIES: dict[str, Callable[[Sweep], bool]] = {
     "difficulty": difficulty,
     "schedule": schedule,
 }
-
-
-# Tables
-
-
-def show(title: str, results: Results, measures: Mapping[str, Measure] = MEASURES) -> None:
-    table = Table("", *measures, title=title, title_justify="left", box=MARKDOWN)
-    for name, seeds in results.items():
-        table.add_row(name, *(spread([measure(seed) for seed in seeds]) for measure in measures.values()))
-    console.print(table)
-
-
-def show_differences(results: Results, other: str, measures: Mapping[str, Measure] = CHANGES) -> None:
-    table = Table("", *measures, title=f"Against '{other}', seed by seed", title_justify="left", box=MARKDOWN)
-    for name in results:
-        if name != other:
-            gaps = [difference(results, name, other, measure) for measure in measures.values()]
-            table.add_row(name, *(f"{centre:+.2f} ± {half:.2f}" for centre, half in gaps))
-    console.print(table)
-
-
-def difference(results: Results, name: str, other: str, measure: Measure) -> tuple[float, float]:
-    """(mean, half width) of the differences seed by seed."""
-    return mean_over_seeds([measure(a) - measure(b) for a, b in zip(results[name], results[other], strict=True)])
-
-
-def spread(values: Sequence[float]) -> str:
-    centre, half = mean_over_seeds(values)
-    return f"{centre:.1f} ± {half:.1f}" if abs(centre) >= 10 else f"{centre:.2f} ± {half:.2f}"
-
-
-def bar(sentence: str, holds: bool) -> bool:
-    console.print(f"{'PASS' if holds else 'FAIL'}  {sentence}")
-    return holds
 
 
 def main() -> int:
