@@ -226,7 +226,7 @@ def difficulty(sweep: Sweep) -> bool:
     return any(good)
 
 
-# Α over training
+# α over training
 
 
 def schedule(sweep: Sweep) -> bool:
