@@ -141,7 +141,7 @@ def test_explain_says_how_the_authors_code_mixes_a_paid_judge_in(monkeypatch: py
             return [Part(0.75) for _ in rollouts]
 
     monkeypatch.setitem(BUILDERS, "judge", lambda part, setting: Generous())
-    settings = ("--set", "model.path=nowhere", "--set", f"exploration.judge.weight={weight}")
+    settings = ("--set", "model.path=nowhere", "--set", f"exploration={{judge={{weight={weight}}}}}")
     response = "." * 4000 + "\\boxed{9}"
     done = call("explain", "paper-code", *settings, "--problem", "What?", "--answer", "8", "--response", response)
     assert done.exit_code == 0, done.output
