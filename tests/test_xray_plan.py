@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from transformers import PreTrainedTokenizerBase
 from rlsp import runs
 from rlsp.config import Recipe, load
 from rlsp.errors import InputError
-from rlsp.xray.plan import Plan, of_run, plan, pull, read_growth
+from rlsp.exploration import BUILDERS, explorer_for
+from rlsp.exploration.part import OutcomeExplorer, Part
+from rlsp.types import Finish, Rollout
+from rlsp.xray.plan import SIZES, Plan, of_run, plan, pull, read_growth
 from rlsp.xray.tokens import ModelTokens
 
 C_NANO = 1000 / 4096 * 136
@@ -20,7 +24,7 @@ C_NANO = 1000 / 4096 * 136
 
 def planned(tokenizer: PreTrainedTokenizerBase, length: float, kl: float, growth: float, *settings: str) -> Plan:
     recipe = load(Recipe, "nano", settings)
-    return plan(recipe, "nano", list(settings), pull(recipe, length, kl), growth, ModelTokens(tokenizer))
+    return plan(recipe, pull(recipe, length, kl), growth, ModelTokens(tokenizer))
 
 
 def test_pay_tax_and_equilibrium_by_hand() -> None:
@@ -52,9 +56,10 @@ def test_the_plan_moves_the_equilibrium_to_the_target(tokenizer: PreTrainedToken
 
 
 def test_alpha_rises_just_as_far_as_right_must_beat_wrong(tokenizer: PreTrainedTokenizerBase) -> None:
-    """(1−α)·C = K is fixed by the target; right-short (18 tokens) beats wrong-long (84) when α > K·(1/18 − 1/84)."""
+    """(1−α)·C = K is fixed by the target; right-short (18 tokens) beats a wrong answer of the budget (136) when
+    α > K·(1/18 − 1/136)."""
     made = planned(tokenizer, 40, 0.15, 0.3)
-    needed = 0.05 * 0.15 * 52**2 * (1 / 18 - 1 / 84)
+    needed = 0.05 * 0.15 * 52**2 * (1 / 18 - 1 / 136)
     assert made.alpha == pytest.approx(math.ceil(100 * needed) / 100) and made.alpha > 0.8
     assert made.ranking.passed
     assert pull(made.recipe, 40, 0.15).equilibrium == pytest.approx(52, rel=1e-5)
@@ -74,6 +79,16 @@ def test_growth_that_no_alpha_can_pay_for_is_refused(tokenizer: PreTrainedTokeni
         (40, 0.05, -1.0, (), "outside"),
         (0.5, 0.05, 0.3, (), "give a length of 1 or more"),
         (float("nan"), 0.05, 0.3, (), "give a length"),
+        (40, float("nan"), 0.3, (), "a KL of nan nats a token: give a number"),
+        (40, 0.05, 0.3, ("reward.alpha=1",), "alpha = 1 pays nothing for length"),
+        (40, 0.05, 0.3, ("reward.mix=advantage",), "mix = 'advantage' normalises"),
+        (
+            40,
+            0.1,
+            0.3,
+            ("reward.schedule.kind=linear", "reward.schedule.end=0.05"),
+            r"; at α = 0.05: a short right.* raise reward.schedule.end",
+        ),
         (40, 0.05, 0.3, ("exploration=none",), "depends on length alone"),
     ],
 )
@@ -105,3 +120,81 @@ def test_growth_is_read_as_a_share(text: str, share: float) -> None:
 def test_growth_in_words_is_refused() -> None:
     with pytest.raises(InputError, match="'a lot'"):
         read_growth("a lot")
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+@pytest.mark.parametrize("start", [2, 37, 300])
+def test_slopes_are_the_parts_own(name: str, start: int) -> None:
+    """Their integral by Simpson's rule is what the part itself gains over ten tokens."""
+    recipe = load(Recipe, "nano", [f"exploration={name}"])
+    slope, part = pull(recipe, 40, 0.05).slope, explorer_for(recipe).parts[name].explorer
+    assert not isinstance(part, OutcomeExplorer)
+    short, long = part.explore(
+        ["", ""],
+        [Rollout("p", 0, (0,), tuple(range(n)), (0.0,) * n, "", Finish.EOS, 1.0, 0) for n in (start, start + 10)],
+    )
+    assert short.value is not None and long.value is not None
+    cells = 200
+    heights = [slope(start + 10 * place / cells) for place in range(cells + 1)]
+    area = 10 / cells / 3 * (heights[0] + heights[-1] + 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2]))
+    assert area == pytest.approx(long.value - short.value, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+@pytest.mark.parametrize("kl", [1e-8, 1e-300])
+def test_a_tiny_tax_is_answered_at_once(name: str, kl: float) -> None:
+    forces = pull(load(Recipe, "nano", [f"exploration={name}"]), 40, kl)
+    at = forces.equilibrium
+    assert at == math.inf or forces.pay(at) == pytest.approx(forces.tax, rel=1e-6)
+    assert (kl == 1e-300 and name != "length_exp") == (at == math.inf)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ((), "exploration.length.c_per_budget="),
+        (("exploration=length",), 'exploration={"length" = {"c_per_budget" = '),
+        (("exploration=length", "exploration.repetition.weight=0.5"), None),
+    ],
+)
+def test_what_to_set_is_read_back_as_the_planned_recipe(
+    tokenizer: PreTrainedTokenizerBase, settings: tuple[str, ...], wanted: str | None
+) -> None:
+    if wanted is None:
+        settings, wanted = ("exploration={length={weight=2},repetition={weight=0.5}}",), "exploration.length.c_per"
+    made = planned(tokenizer, 40, 0.15, 0.3, *settings)
+    overrides = made.overrides_for("nano", list(settings))
+    assert overrides[0].startswith(wanted)
+    assert load(Recipe, "nano", [*settings, *overrides]) == made.recipe
+    assert load(Recipe, "nano", [*settings, *made.whole]) == made.recipe
+
+
+def test_a_judge_is_asked_once_in_a_whole_plan(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    class Counts:
+        floor = 0.0
+
+        def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+            calls.append(len(rollouts))
+            return [Part(0.5 if rollout.text else 0.0) for rollout in rollouts]
+
+    monkeypatch.setitem(BUILDERS, "judge", lambda part, setting: Counts())
+    made = planned(tokenizer, 40, 0.15, 0.3, "exploration.judge.weight=0.1")
+    assert made.alpha > 0.8 and len(calls) == 1
+
+
+def test_a_judge_that_is_gone_ends_the_plan_by_name(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone:
+        floor = 0.0
+
+        def explore(self, questions: Sequence[str], rollouts: Sequence[Rollout]) -> list[Part]:
+            return [Part(None, missing="connection failed") for _ in rollouts]
+
+    monkeypatch.setitem(BUILDERS, "judge", lambda part, setting: Gone())
+    with pytest.raises(InputError, match="exploration 'judge': connection failed"):
+        planned(tokenizer, 40, 0.1, 0.3, "exploration.judge.weight=0.1")

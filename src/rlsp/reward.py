@@ -140,12 +140,23 @@ def score(
     verdicts = verify_all(asked, [rollout.text for rollout in rollouts], judging)
     correct = [verdict.correct for verdict in verdicts]
     explorations = explorer.explore([problem.question for problem in asked], rollouts, correct)
+    return combine_all(rollouts, verdicts, explorations, explorer, recipe, recipe.alpha if alpha is None else alpha)
+
+
+def combine_all(
+    rollouts: Sequence[Rollout],
+    verdicts: Sequence[Verdict],
+    explorations: Sequence[Exploration],
+    explorer: Composite,
+    recipe: RewardRecipe,
+    alpha: float,
+) -> list[Score]:
+    """Scores from what was judged and explored already; `explorations` as they are before truncation."""
     if recipe.truncation == "floor":
         explorations = [
             explorer.floored(exploration) if rollout.truncated else exploration
             for rollout, exploration in zip(rollouts, explorations, strict=True)
         ]
-    alpha = recipe.alpha if alpha is None else alpha
     judge = explorer.paid.get("judge")
     return [
         combine_paper_code(rollout, verdict, exploration, alpha, recipe, judge.weight if judge else None)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rlsp.cli.options import ProblemsOption, RecipeArgument, SetOption, TrustOption, judging
-from rlsp.cli.reward_tables import print_plan, print_pull, print_ranking, print_score, print_tokens
+from rlsp.cli.options import RecipeArgument, SetOption, TrustOption, judging
+from rlsp.cli.reward_tables import print_plan, print_pull, print_ranking, print_score, print_stored, print_tokens
 from rlsp.cli.terminal import say
 from rlsp.config import Recipe, load
 from rlsp.errors import InputError
@@ -17,9 +17,8 @@ from rlsp.runs import MANIFEST, Run
 from rlsp.xray import explain as explaining
 from rlsp.xray import plan as planning
 from rlsp.xray.cast import NoCast, cast_for
-from rlsp.xray.ranking import alphas
 from rlsp.xray.ranking import rank as rank_cast
-from rlsp.xray.tokens import EstimatedTokens, ModelTokens, Tokens
+from rlsp.xray.tokens import CHARACTERS_PER_TOKEN, EstimatedTokens, ModelTokens, Tokens
 
 app = typer.Typer(help="X-ray a reward before it trains anything.", no_args_is_help=True)
 
@@ -50,7 +49,7 @@ def rank(recipe: RecipeArgument, settings: SetOption = None, trust: TrustOption 
     except NoCast as reason:
         say(f"no standard cast for recipe {resolved.name!r}: {reason}")
         return
-    rankings = [rank_cast(resolved, cast, judging(trusted_code=trust), alpha) for alpha in alphas(resolved)]
+    rankings = rank_cast(resolved, cast, judging(trusted_code=trust))
     for ranking in rankings:
         print_ranking(resolved, cast, ranking)
     if not all(ranking.passed for ranking in rankings):
@@ -62,34 +61,42 @@ def explain(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run directory of rlsp.")],
     problem: Annotated[str | None, typer.Option("--problem", metavar="TEXT", help="The question.")] = None,
     answer: Annotated[str, typer.Option(help="Its answer, where the question does not tell it.")] = "",
-    problems: ProblemsOption = None,
+    problems: Annotated[Path | None, typer.Option("--problems", help="JSONL of problems, instead of one.")] = None,
     identity: Annotated[
-        str | None, typer.Option("--id", metavar="PROBLEM_ID", help="Which of the problems; the first by default.")
+        str | None,
+        typer.Option(
+            "--id", metavar="PROBLEM_ID", help="Which of the problems, or of the run's; the first by default."
+        ),
     ] = None,
     response: Annotated[str | None, typer.Option("--response", metavar="TEXT", help="What was answered.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="The same, as a text file.")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Of a run: the RL step; the last by default.")] = None,
-    sample: Annotated[int, typer.Option(min=0, help="Of a run: which rollout of the problem.")] = 0,
+    sample: Annotated[
+        int | None, typer.Option(min=0, help="Of a run: which rollout of the problem; the first by default.")
+    ] = None,
     settings: SetOption = None,
     trust: TrustOption = False,
 ) -> None:
     """What one response earns, part by part and token by token."""
     if (Path(recipe) / MANIFEST).is_file():
-        if settings or any(each is not None for each in (problem, problems, response, file)):
+        if settings or answer or any(each is not None for each in (problem, problems, response, file)):
             raise InputError(f"{recipe} is a run, whose rollouts are stored: choose one by --step, --id and --sample")
         run = Run(Path(recipe))
         resolved = run.recipe()
-        found = explaining.stored(run, step, identity, sample)
-    else:
-        resolved = _load(recipe, settings)
-        asked = explaining.find_problem(resolved, problem, answer, problems, identity)
-        text = explaining.read_response(response, file)
-        found = explaining.score_text(resolved, asked, text, tokens_for(resolved), judging(trusted_code=trust))
-    tokens = tokens_for(resolved)
+        found = explaining.stored(run, step, identity, sample or 0)
+        print_score(resolved, found)
+        print_stored(resolved, found)
+        return
+    if step is not None or sample is not None:
+        raise InputError(f"--step and --sample choose a stored rollout, and {recipe} is no run: give a run's directory")
+    resolved = _load(recipe, settings)
+    asked = explaining.find_problem(resolved, problem, answer, problems, identity)
+    text, tokens = explaining.read_response(response, file), tokens_for(resolved)
+    found = explaining.score_text(resolved, asked, text, tokens, judging(trusted_code=trust))
     if tokens.estimated:
-        say(f"no model in {resolved.model.path}: lengths are estimated at 4 characters a token")
+        say(f"no model in {resolved.model.path}: lengths are estimated at {CHARACTERS_PER_TOKEN} characters a token")
     print_score(resolved, found)
-    print_tokens(resolved, found, found.pieces or [tokens.decode([each]) for each in found.rollout.response_ids])
+    print_tokens(resolved, found)
 
 
 @app.command("plan")
@@ -111,9 +118,7 @@ def plan(
     forces = planning.pull(resolved, now, nats)
     print_pull(forces)
     try:
-        made = planning.plan(
-            resolved, recipe, settings or [], forces, share, tokens_for(resolved), judging(trusted_code=trust)
-        )
+        made = planning.plan(resolved, forces, share, tokens_for(resolved), judging(trusted_code=trust))
     except NoCast as reason:
         raise InputError(f"no plan: whether it ranks rightly can't be checked: {reason}") from None
-    print_plan(resolved, forces, made, share)
+    print_plan(resolved, forces, made, share, made.overrides_for(recipe, settings or []))

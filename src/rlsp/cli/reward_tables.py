@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from shlex import quote
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from rlsp.cli.progress import console
-from rlsp.cli.terminal import clean, say
+from rlsp.cli.terminal import clean, clean_lines, say
 from rlsp.config import Recipe
 from rlsp.config.exploration import GROUPED
 from rlsp.reward import parts
@@ -27,7 +28,7 @@ CELLS_PER_DOUBLING = 4
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.3, 1.6, 2.0, 3.0, 4.0)
 """The mean lengths, as multiples of the present one, at which the pay is drawn."""
 TOKENS_WIDTH = 72
-STATUS = {"pass": ("PASS", "green"), "fail": ("FAIL", "bold red"), "unknown": ("UNKNOWN", "bold yellow")}
+STATUS = {"pass": ("PASS", "green"), "fail": ("FAIL", "bold red")}
 
 
 def _table(*left: str) -> Table:
@@ -61,19 +62,23 @@ def print_ranking(recipe: Recipe, cast: Cast, ranking: Ranking) -> None:
         )
     console.print(table)
     for finding in ranking.findings:
-        if finding.status == "absent":
+        if finding.status not in STATUS:
             continue
         word, style = STATUS[finding.status]
         console.print(Text.assemble((f"{word:<8}", style), str(finding)), soft_wrap=True)
     if absent := [finding.invariant.name for finding in ranking.findings if finding.status == "absent"]:
-        say(f"not asked, as the task or its budget has no such response: {'; '.join(absent)}")
-    for why in sorted({why for score in ranking.scores.values() for why in score.exploration.missing.values()}):
+        say(f"not asked, as the task, its budget or reward.truncation has no such response: {'; '.join(absent)}")
+    for why in ranking.missing:
         say(f"missing: {why}")
+    if ranking.unknown:
+        say(f"UNKNOWN {len(ranking.unknown)} invariants, as a paid part is missing: mend it and rank again")
     if recipe.reward.mix == "advantage":
         say("reward.mix = 'advantage' normalises each signal over a batch; these are the rewards before that")
-    for finding in ranking.broken:
-        for name in (*finding.invariant.better, finding.invariant.worse):
-            say(f"  {name}: {SAYS[name]}")
+    if ranking.failed:
+        say("what these are:")
+    sides = [name for each in ranking.failed for name in (*each.invariant.better, each.invariant.worse)]
+    for name in dict.fromkeys(sides):
+        say(f"  {name}: {SAYS[name]}")
 
 
 def _number(value: float | None) -> str:
@@ -81,25 +86,16 @@ def _number(value: float | None) -> str:
 
 
 def print_score(recipe: Recipe, found: Explained) -> None:
-    """Eq. 1 with its numbers."""
+    """Eq. 1, or the authors' code, with its numbers."""
     score, rollout = found.score, found.rollout
     say(f"problem: {found.problem.question}")
     say(f"verdict: {_verdict(score)}")
     say(f"length:  {rollout.length} tokens{', cut off by the budget' if rollout.truncated else ', EOS included'}")
-    table = _table("part")
-    for heading in ("value", "weight", "× α or 1 − α", "earns"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    alpha, values = score.alpha, score.exploration.parts
-    right, _ = parts(score.verdict, 0.0, alpha)
-    table.add_row("correctness", str(int(score.verdict.correct)), "", f"{alpha:g}", _number(right))
-    for name, part in recipe.exploration.parts.items():
-        value = values.get(name)
-        earned = None if value is None else (1 - alpha) * part.weight * value
-        table.add_row(name, _number(value), f"{part.weight:g}", f"{1 - alpha:.4g}", _number(earned))
-    table.add_row("reward", "", "", "", _number(score.total))
-    console.print(table)
+    console.print(_paper_code(score) if recipe.reward.mode == "paper_code" else _eq1(recipe, score))
+    if recipe.reward.mode == "paper_code" and (judge := recipe.exploration.paid.get("judge")):
+        say(f"reward = α × (sum of the paper_code pieces) + (1 − α) × {judge.weight:g} × judge; an exception is 0")
     if score.exploration.value is not None and score.total is not None:
-        unclamped = sum(parts(score.verdict, score.exploration.value, alpha))
+        unclamped = sum(parts(score.verdict, score.exploration.value, score.alpha))
         if not math.isclose(unclamped, score.total):
             say(f"{unclamped:+.4f} is clamped to ±{recipe.reward.clamp:g}")
     if rollout.truncated:
@@ -110,6 +106,31 @@ def print_score(recipe: Recipe, found: Explained) -> None:
         say(f"{', '.join(grouped)}: scored alone, without siblings; in training it compares")
 
 
+def _eq1(recipe: Recipe, score: Score) -> Table:
+    table = _table("part")
+    for heading in ("value", "weight", "× α or 1 − α", "earns"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    alpha, values = score.alpha, score.exploration.parts
+    right, _ = parts(score.verdict, 0.0, alpha)
+    table.add_row("correctness", str(int(score.verdict.correct)), "", f"{alpha:g}", _number(right))
+    for name, part in recipe.exploration.parts.items():
+        value = values.get(name)
+        earned = None if value is None else share(alpha, part.weight, value)
+        table.add_row(name, _number(value), f"{part.weight:g}", f"{1 - alpha:.4g}", _number(earned))
+    table.add_row("reward", "", "", "", _number(score.total))
+    return table
+
+
+def _paper_code(score: Score) -> Table:
+    """The pieces as the authors' code adds them, metrics among them."""
+    table = _table("piece")
+    table.add_column("value", justify="right", no_wrap=True)
+    for name, value in score.exploration.parts.items():
+        table.add_row(name, _number(value))
+    table.add_row("reward", _number(score.total))
+    return table
+
+
 def _verdict(score: Score) -> str:
     verdict = score.verdict
     told = f"answer {verdict.answer!r}" if verdict.answer else "no answer found"
@@ -117,10 +138,10 @@ def _verdict(score: Score) -> str:
     return f"{'right' if verdict.correct else 'wrong'} ({why}), {told}"
 
 
-def print_tokens(recipe: Recipe, found: Explained, pieces: Sequence[str]) -> None:
+def print_tokens(recipe: Recipe, found: Explained) -> None:
     """The response token by token, each line led by its first token's position; what a dense part punishes is
     underlined and red, what it pays is bold and green, and both are listed."""
-    rewards = by_token(recipe, found)
+    rewards, pieces = by_token(recipe, found), found.pieces
     line, start, width = Text(), 0, 0
     for position, (piece, reward) in enumerate(zip(pieces, rewards, strict=True)):
         shown = clean(piece.replace("\n", "↵"))
@@ -130,8 +151,19 @@ def print_tokens(recipe: Recipe, found: Explained, pieces: Sequence[str]) -> Non
         line.append(shown, style="underline red" if reward < 0 else "bold green" if reward > 0 else "")
         width += len(shown)
     _print_line(start, line)
+    _print_spans(rewards, "underlined: tokens that a dense part punishes; bold: that it pays")
+
+
+def print_stored(recipe: Recipe, found: Explained) -> None:
+    """A stored response whole, and the positions of what dense parts punish or pay: its tokenizer is not needed."""
+    for row in clean_lines(found.rollout.text).split("\n"):
+        say(f"  {row}")
+    _print_spans(by_token(recipe, found), "tokens that a dense part punishes or pays, counted from 0")
+
+
+def _print_spans(rewards: Sequence[float], heading: str) -> None:
     if stretches := spans(rewards):
-        say("underlined: tokens that a dense part punishes; bold: that it pays")
+        say(heading)
         for first, last, reward in stretches:
             say(f"  tokens {first}–{last}: {reward:+g} each")
     else:
@@ -150,7 +182,7 @@ def print_pull(forces: Pull) -> None:
     )
     lengths = [length for each in CURVE if 1 <= (length := each * forces.length) <= forces.budget]
     if math.isinf(forces.equilibrium):
-        say("nothing taxes length: the reward pays for every token up to the budget")
+        say("no tax holds length: the reward pays for every token up to the budget")
         return
     for length in lengths:
         now = "  now" if length == forces.length else ""
@@ -166,13 +198,13 @@ def _bar(pay: float, tax: float) -> str:
     return "".join("┃" if place == middle else "█" if place < end else " " for place in range(BAR + 1))
 
 
-def print_plan(recipe: Recipe, forces: Pull, made: Plan, growth: float) -> None:
-    """What to set, and that its ranking was checked."""
+def print_plan(recipe: Recipe, forces: Pull, made: Plan, growth: float, overrides: Sequence[str]) -> None:
+    """What to set (`overrides`), and that its ranking was checked."""
     if forces.equilibrium >= made.target:
         say("the recipe as it is pays for more than that already; this pays for just so much:")
     say(f"for {growth:+.0%}, at rest at {made.target:.1f} tokens:")
-    for each in made.overrides:
-        say(f"  --set {each}")
+    for each in overrides:
+        say(f"  --set {quote(each)}")
     if made.alpha != recipe.reward.alpha:
         say(
             f"α goes from {recipe.reward.alpha:g} to {made.alpha:g}: with the C that this growth needs, a smaller α "

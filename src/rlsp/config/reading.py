@@ -52,8 +52,9 @@ def load_for_evaluation(name_or_path: str, overrides: Iterable[str] = ()) -> Rec
     )
 
 
-def override(key: str, value: str | float) -> str:
-    """What sets a key to this very value for `load`: a text that looks like a number stays a text."""
+def override(key: str, value: str | float | Mapping[str, Any]) -> str:
+    """What sets a key to this very value for `load`: a text that looks like a number stays a text, a table is given
+    whole."""
     return f"{key}={_toml_value(value)}"
 
 
@@ -89,7 +90,9 @@ def _toml_table(values: Mapping[str, Any], name: str = "") -> str:
 
 
 def _toml_value(value: Any) -> str:
-    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped."""
+    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped. A table in a line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml_value(each)}" for key, each in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

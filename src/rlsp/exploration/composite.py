@@ -33,8 +33,8 @@ class Composite:
         self, questions: Sequence[str], rollouts: Sequence[Rollout], correct: Sequence[bool]
     ) -> list[Exploration]:
         """R_ex of every rollout. `correct` reaches the outcome-aware parts alone."""
-        columns = {name: _ask(part.explorer, questions, rollouts, correct) for name, part in self.parts.items()}
-        return [self._combined({name: column[row] for name, column in columns.items()}) for row in range(len(rollouts))]
+        columns = {name: ask(part.explorer, questions, rollouts, correct) for name, part in self.parts.items()}
+        return [self.combined({name: column[row] for name, column in columns.items()}) for row in range(len(rollouts))]
 
     def floored(self, exploration: Exploration) -> Exploration:
         """What a truncated response earns when running into the budget must never pay: the floor of every part but the
@@ -44,7 +44,8 @@ class Composite:
         missing = {name: why for name, why in exploration.missing.items() if name not in floors}
         return replace(exploration, value=self._value(parts), parts=parts, missing=missing)
 
-    def _combined(self, row: Mapping[str, Part]) -> Exploration:
+    def combined(self, row: Mapping[str, Part]) -> Exploration:
+        """R_ex of one rollout from its parts, each under its name."""
         parts = {name: part.value for name, part in row.items() if part.value is not None}
         return Exploration(
             value=self._value(parts),
@@ -58,12 +59,13 @@ class Composite:
         return None if paid.keys() - parts.keys() else sum(paid[name].weight * parts[name] for name in paid)
 
 
-def _ask(
+def ask(
     explorer: Explorer | OutcomeExplorer,
     questions: Sequence[str],
     rollouts: Sequence[Rollout],
     correct: Sequence[bool],
 ) -> list[Part]:
+    """One part of every rollout; `correct` reaches it if it is outcome-aware."""
     if isinstance(explorer, OutcomeExplorer):
         return explorer.explore_outcomes(questions, rollouts, correct)
     return explorer.explore(questions, rollouts)

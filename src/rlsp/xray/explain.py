@@ -15,13 +15,14 @@ from rlsp.runs import Run, read_records
 from rlsp.tasks import chain_sum, countdown
 from rlsp.types import Finish, Problem, Rollout, Score
 from rlsp.verifiers.settings import STRICT, Settings
+from rlsp.xray.responses import response
 from rlsp.xray.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
     """A response with its score. `pieces` are the texts of its tokens where the tokens were made from a text just now;
-    else the run's tokenizer knows them."""
+    of a stored rollout the text alone is kept."""
 
     problem: Problem
     rollout: Rollout
@@ -40,16 +41,23 @@ def find_problem(
     """The problem that a response is explained on: from a file, or from its question.
 
     Raises:
-        InputError: neither or both are given, the file lacks the problem, or the question does not tell its answer.
+        InputError: neither or both are given, the file lacks the problem, the question does not tell its answer, or
+            `answer` or `identity` has nothing to say.
     """
     if (question is None) == (problems is None):
         raise InputError("give the question by --problem TEXT, or a file of problems by --problems FILE")
     if problems is not None:
+        if answer:
+            raise InputError(f"{problems} holds its answers: leave out --answer")
         for problem in read_records(problems, Problem):
             if identity in (None, problem.id):
                 return problem
         raise InputError(f"{problems}: no problem {identity or 'in it'}; ids stand under `id`")
     assert question is not None
+    if identity is not None:
+        raise InputError("--id chooses among --problems FILE: leave it out beside --problem")
+    if answer and recipe.task.name in (countdown.NAME, chain_sum.NAME):
+        raise InputError(f"a question of {recipe.task.name} tells what is right: leave out --answer")
     if recipe.task.name == countdown.NAME:
         return countdown.problem(*countdown.read_question(question))
     if recipe.task.name == chain_sum.NAME:
@@ -78,17 +86,8 @@ def score_text(recipe: Recipe, problem: Problem, text: str, tokens: Tokens, judg
     ids = (*tokens.encode(text), tokens.eos)
     cut = len(ids) > budget
     ids = ids[:budget]
-    rollout = Rollout(
-        problem_id=problem.id,
-        sample=0,
-        prompt_ids=tokens.encode(problem.question) or (tokens.eos,),
-        response_ids=ids,
-        logprobs=(0.0,) * len(ids),
-        text=tokens.decode(ids) if cut else text,
-        finish=Finish.LENGTH if cut else Finish.EOS,
-        temperature=recipe.sampling.temperature,
-        policy_version=0,
-    )
+    finish = Finish.LENGTH if cut else Finish.EOS
+    rollout = response(problem, ids, tokens, finish, recipe.sampling.temperature, None if cut else text)
     [scored] = score([problem], [rollout], explorer_for(recipe), recipe.reward, judging)
     pieces = [tokens.decode([token]) for token in (ids if cut else ids[:-1])]
     return Explained(problem, rollout, scored, tuple(pieces if cut else [*pieces, "<EOS>"]))

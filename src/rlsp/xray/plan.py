@@ -15,17 +15,24 @@ from pathlib import Path
 from rlsp.config import Recipe, load, override
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
-from rlsp.exploration.composite import Composite
-from rlsp.exploration.part import OutcomeExplorer
 from rlsp.runs import Run, read_lines
-from rlsp.types import Finish, Rollout
 from rlsp.verifiers.settings import STRICT, Settings
 from rlsp.xray.cast import cast_for
-from rlsp.xray.ranking import Ranking, alphas, rank
+from rlsp.xray.examine import examine
+from rlsp.xray.ranking import Ranking, rank_examined
 from rlsp.xray.tokens import Tokens
 
 SIZES = {"length": "c_per_budget", "length_sqrt": "c_per_budget", "effective_length": "c_per_budget", "length_exp": "c"}
 """The parts that length alone decides (of a response that repeats nothing), and the key of their size."""
+SLOPES: dict[str, Callable[[float, float], float]] = {
+    "length": lambda floor, length: -floor / length**2,
+    "length_sqrt": lambda floor, length: -floor / (2 * length**1.5),
+    "effective_length": lambda floor, length: -floor / length**2,
+    "length_exp": lambda floor, length: -floor * math.exp(1 - math.sqrt(length)) / (2 * math.sqrt(length)),
+}
+"""Their d/dL from the part's floor, which is its value at one token."""
+LONGEST = 2.0**40
+"""Tokens beyond which no equilibrium is looked for."""
 LATEST_SHARE = 0.1
 """The last part of a run's steps that its length and KL are read from."""
 ALPHA_STEP = 0.01
@@ -54,11 +61,13 @@ class Pull:
 
     @property
     def equilibrium(self) -> float:
-        """The length at which pay is tax; infinite without a tax. Pay falls with length."""
+        """The length at which pay is tax; infinite without a tax, or beyond `LONGEST`. Pay falls with length."""
         if self.tax <= 0:
             return math.inf
         low, high = 1.0, 2.0
         while self.pay(high) > self.tax:
+            if high >= LONGEST:
+                return math.inf
             low, high = high, 2 * high
         for _ in range(100):
             middle = (low + high) / 2
@@ -68,20 +77,40 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`overrides`: the `--set` texts that move the equilibrium to `target` tokens; `ranking`: the planned
-    recipe's."""
+    """`overrides`: the `--set` texts that move the equilibrium to `target` tokens, `whole` the same with the
+    exploration reward given whole; `ranking`: the planned recipe's."""
 
     target: float
     alpha: float
     overrides: tuple[str, ...]
+    whole: tuple[str, ...]
     recipe: Recipe
     ranking: Ranking
 
+    def overrides_for(self, source: str, settings: list[str]) -> tuple[str, ...]:
+        """The `--set` texts to add to a recipe and its own. After a shorthand such as exploration=length there is no
+        table to set a key of, and only a whole one can be read."""
+        try:
+            load(Recipe, source, [*settings, *self.overrides])
+        except InputError:
+            return self.whole
+        return self.overrides
+
 
 def pull(recipe: Recipe, length: float, kl: float) -> Pull:
-    """Raises InputError when the length is no length, or no paid part of the recipe depends on length alone."""
-    if not (math.isfinite(length) and math.isfinite(kl) and length >= 1):
-        raise InputError(f"a mean length of {length:g} tokens at a KL of {kl:g} nats: give a length of 1 or more")
+    """Raises InputError when the length is no length, the KL no number, or no paid part of the recipe depends on length
+    alone and adds to its reward."""
+    if not (math.isfinite(length) and length >= 1):
+        raise InputError(f"a mean length of {length:g} tokens: give a length of 1 or more")
+    if not math.isfinite(kl):
+        raise InputError(f"a KL of {kl:g} nats a token: give a number")
+    if recipe.reward.mix == "advantage":
+        raise InputError(
+            "reward.mix = 'advantage' normalises each signal before they meet, so that C and the tax have no common "
+            "unit to plan in: plan with reward.mix = 'reward'"
+        )
+    if recipe.reward.alpha == 1:
+        raise InputError("reward.alpha = 1 pays nothing for length: plan with a smaller one")
     parts = {name: part for name, part in recipe.exploration.paid.items() if name in SIZES}
     if not parts:
         raise InputError(
@@ -89,40 +118,15 @@ def pull(recipe: Recipe, length: float, kl: float) -> Pull:
             f"{', '.join(SIZES)} a weight, e.g. --set exploration.length.weight=1"
         )
     explorer = explorer_for(recipe)
-    slopes = {name: _slope(name, explorer) for name in parts}
+    floors = {name: explorer.parts[name].explorer.floor for name in parts}
     return Pull(
         length=length,
         kl=kl,
         alpha=recipe.reward.alpha,
         beta=recipe.ppo.kl_coefficient,
         budget=recipe.sampling.max_response_tokens,
-        slope=lambda at: sum(part.weight * slopes[name](at) for name, part in parts.items()),
+        slope=lambda at: sum(part.weight * SLOPES[name](floors[name], at) for name, part in parts.items()),
     )
-
-
-def _slope(name: str, explorer: Composite) -> Callable[[float], float]:
-    """d part/dL: exact for −C/L, whose C its floor tells, and by central differences of one token for the others."""
-    part = explorer.parts[name].explorer
-    assert not isinstance(part, OutcomeExplorer), "what length alone decides sees no outcome"
-    if name == "length":
-        return lambda length: -part.floor / length**2
-
-    def value(length: int) -> float:
-        [judged] = part.explore([""], [_of_length(length)])
-        assert judged.value is not None, "a length can always be had"
-        return judged.value
-
-    def slope(length: float) -> float:
-        whole = max(2, math.floor(length))
-        steps = [(value(each + 1) - value(each - 1)) / 2 for each in (whole, whole + 1)]
-        return steps[0] + (max(length, whole) - whole) * (steps[1] - steps[0])
-
-    return slope
-
-
-def _of_length(length: int) -> Rollout:
-    """A finished response that repeats nothing."""
-    return Rollout("xray", 0, (0,), tuple(range(length)), (0.0,) * length, "", Finish.EOS, 1.0, 0)
 
 
 def of_run(directory: Path) -> tuple[float, float]:
@@ -146,8 +150,6 @@ def of_run(directory: Path) -> tuple[float, float]:
 
 def plan(
     recipe: Recipe,
-    source: str,
-    settings: list[str],
     forces: Pull,
     growth: float,
     tokens: Tokens,
@@ -158,7 +160,6 @@ def plan(
     raised, in steps of `ALPHA_STEP`, until the standard cast is ranked rightly.
 
     Args:
-        source: the recipe's name or file, `settings` its overrides: what the planned recipe is read from.
         growth: 0.3 is +30 %.
 
     Raises:
@@ -182,22 +183,32 @@ def plan(
         raise InputError(f"{' and '.join(names)} both pay for length: plan with one of them, the other at weight 0")
     name = names[0]
     size = getattr(recipe.exploration.parts[name], SIZES[name])
-    cast = cast_for(recipe, tokens, verifier)
-    broken: list[str] = []
+    examined = examine(recipe, cast_for(recipe, tokens, verifier), explorer_for(recipe), judging)
+    failed: list[str] = []
     for alpha in _upwards(forces.alpha):
-        scale = forces.tax / ((1 - alpha) * forces.slope(target))
-        overrides = [override(f"exploration.{name}.{SIZES[name]}", float(f"{size * scale:.6g}"))]
-        if alpha != forces.alpha:
-            overrides.append(override("reward.alpha", alpha))
-        planned = load(Recipe, source, [*settings, *overrides])
-        rankings = [rank(planned, cast, judging, each) for each in alphas(planned)]
-        broken = [str(finding) for ranking in rankings for finding in ranking.broken]
-        if not broken:
-            return Plan(target, alpha, tuple(overrides), planned, rankings[0])
+        wanted = float(f"{size * forces.tax / ((1 - alpha) * forces.slope(target)):.6g}")
+        planned = _with(recipe, name, wanted, alpha)
+        rankings = rank_examined(planned, examined.asked_again(planned, explorer_for(planned), name))
+        if unknown := rankings[0].unknown:
+            raise InputError(f"{len(unknown)} invariants can't be ranked: {'; '.join(rankings[0].missing)}. Mend that")
+        failed = [f"at α = {ranking.alpha:g}: {finding}" for ranking in rankings for finding in ranking.failed]
+        if not failed:
+            more = () if alpha == forces.alpha else (override("reward.alpha", alpha),)
+            one = override(f"exploration.{name}.{SIZES[name]}", wanted)
+            whole = override("exploration", planned.exploration.model_dump(exclude_defaults=True))
+            return Plan(target, alpha, (one, *more), (whole, *more), planned, rankings[0])
+    end = ", raise reward.schedule.end" if len(rankings) > 1 and rankings[-1].failed else ""
     raise InputError(
         f"no α below 1 pays for {target:g} tokens and ranks rightly: the tax of {forces.tax:.3g} a token is too high "
-        f"for this growth; at α = 0.99: {'; '.join(broken)}. Plan less growth or lower ppo.kl_coefficient"
+        f"for this growth; {'; '.join(failed)}. Plan less growth{end} or lower ppo.kl_coefficient"
     )
+
+
+def _with(recipe: Recipe, name: str, size: float, alpha: float) -> Recipe:
+    values = recipe.model_dump()
+    values["exploration"][name][SIZES[name]] = size
+    values["reward"]["alpha"] = alpha
+    return Recipe.model_validate(values)
 
 
 def _upwards(alpha: float) -> Iterator[float]:
