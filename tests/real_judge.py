@@ -84,7 +84,9 @@ def test_every_response_gets_a_grade_or_a_reason_that_lies_with_the_reply(server
 
 
 def test_what_the_server_graded_is_kept(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model is too small for JSON: its reply is taken for a grade, so that a real reply goes into the cache."""
+    """The model is too small for JSON and for few tokens: what it says is taken for a whole reply and for a grade, so
+    that a real reply goes into the cache."""
+    monkeypatch.setattr("rlsp.exploration.judge.client._text", lambda choice: choice.message.content)
     monkeypatch.setattr("rlsp.exploration.judge.read", lambda reply, request: Grade(0.25, reply))
     first = judge(server, tmp_path)
     assert explore(first) == [Part(0.25)] * len(TEXTS)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -19,7 +22,7 @@ from rlsp.config import JudgeRecipe, Recipe, load
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
 from rlsp.exploration.judge import JudgeReward, judge_reward
-from rlsp.exploration.judge.client import _retry_after
+from rlsp.exploration.judge.client import SENT_HEADERS, _retry_after
 from rlsp.exploration.judge.limits import FailureShare, TokenBudget
 from rlsp.exploration.part import Part
 from rlsp.types import Finish, Rollout
@@ -74,7 +77,7 @@ FAULTS: dict[str, tuple[Answer, str, int]] = {
     "no object": (Answer(b"[1, 2]"), "malformed response", 3),
     "no choices": (Answer(b'{"choices": []}'), "malformed response", 3),
     "null choices": (Answer(b'{"choices": null}'), "malformed response", 3),
-    "null content": (Answer(completion(None)), "malformed response", 3),
+    "null content": (Answer(completion(None)), "no text in the reply", 1),
     "content of another type": (Answer(completion(["a"])), "malformed response", 3),
     "negative usage": (Answer(completion("x", {"total_tokens": -5})), "malformed response", 3),
     "truncated completion": (Answer(completion("x")[:-9]), "malformed response", 3),
@@ -95,6 +98,28 @@ def test_a_fault_is_a_status_after_as_many_tries_as_may_help(
     assert reason in part.missing
     assert "secret" not in part.missing and part.missing.isprintable()
     assert len(server.asked) == tries
+
+
+def test_a_reply_cut_off_at_its_limit_is_no_grade_even_if_it_holds_one(tmp_path: Path) -> None:
+    def script(_: int, body: dict[str, Any]) -> Answer:
+        whole = completion(grading(ticket_of(body), 10))
+        return Answer(whole.replace(b'{"message"', b'{"finish_reason": "length", "message"'))
+
+    with endpoint(script) as server:
+        reward = judge(server.url, tmp_path)
+        assert explore(reward) == [Part(None, missing="reply cut off at max_tokens")]
+    assert len(server.asked) == 1
+    assert reward.tokens_spent == TOKENS_A_REPLY
+
+
+@pytest.mark.parametrize("reason", [b'"stop"', b"null"])
+def test_a_reply_that_ended_by_itself_is_read(reason: bytes, tmp_path: Path) -> None:
+    def script(_: int, body: dict[str, Any]) -> Answer:
+        whole = completion(grading(ticket_of(body), 4))
+        return Answer(whole.replace(b'{"message"', b'{"finish_reason": %s, "message"' % reason))
+
+    with endpoint(script) as server:
+        assert explore(judge(server.url, tmp_path)) == [Part(0.4)]
 
 
 def test_truncated_json_of_the_judge_is_a_status(tmp_path: Path) -> None:
@@ -259,24 +284,78 @@ def test_the_default_cache_is_in_the_cache_directory_of_the_user(
 
 def test_beyond_the_token_budget_nothing_is_asked(tmp_path: Path) -> None:
     with endpoint(lambda _, body: graded(body, 5)) as server:
-        reward = judge(server.url, tmp_path, token_budget=5000, concurrency=1)
+        reward = judge(server.url, tmp_path, token_budget=6000, concurrency=1, weight=0)
         parts = explore(reward, 60)
     answered = len(server.asked)
     assert 0 < answered < 60
     assert parts == [Part(0.5)] * answered + [Part(None, missing="token budget")] * (60 - answered)
-    assert reward.tokens_spent == answered * TOKENS_A_REPLY <= 5000
+    assert reward.tokens_spent == answered * TOKENS_A_REPLY <= 6000
     assert not any(reward.failures.recent), "what is not asked does not fail"
+
+
+def test_a_judge_that_is_paid_for_stops_the_run_at_its_token_budget(tmp_path: Path) -> None:
+    with endpoint(lambda _, body: graded(body, 5)) as server:
+        reward = judge(server.url, tmp_path, token_budget=6000, concurrency=1, weight=0.1)
+        with pytest.raises(
+            InputError, match=r"no tokens left .*: \d+00 of exploration.judge.token_budget = 6000 are sp"
+        ):
+            explore(reward, 60)
+        answered = len(server.asked)
+        assert 0 < answered < 60
+        again = judge(server.url, tmp_path, token_budget=6000, concurrency=1, weight=0.1)
+        assert explore(again, answered) == [Part(0.5)] * answered, "what was paid for is kept"
+    assert len(server.asked) == answered
+
+
+def test_a_budget_for_all_calls_in_turn_is_not_used_up_by_their_reservations(tmp_path: Path) -> None:
+    with endpoint(lambda _, body: replace(graded(body, 5), seconds=0.02)) as server:
+        reward = judge(server.url, tmp_path, token_budget=12_000, concurrency=16)
+        assert explore(reward, 20) == [Part(0.5)] * 20
+    assert server.most_open < 16
+    assert reward.tokens_spent == 20 * TOKENS_A_REPLY
+
+
+def test_threads_can_not_pass_the_budget_together() -> None:
+    """Each would reserve between the other's question and its reservation."""
+    meeting = threading.Barrier(2)
+
+    class Tokens(int):
+        def __radd__(self, other: int) -> int:
+            with suppress(threading.BrokenBarrierError):
+                meeting.wait(0.3)
+            return other + int(self)
+
+    budget = TokenBudget(100)
+    with ThreadPoolExecutor(2) as threads:
+        allowed = list(threads.map(budget.reserve, [Tokens(60), Tokens(60)]))
+    assert sorted(allowed) == [False, True]
+    assert budget.reserved == 60
+
+
+def test_failures_are_counted_from_several_threads() -> None:
+    share = FailureShare(1.0)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for counted in [threads.submit(lambda: [share.record("late") for _ in range(2000)]) for _ in range(4)]:
+                counted.result()
+    finally:
+        sys.setswitchinterval(interval)
+    assert list(share.recent) == ["late"] * 200
 
 
 def test_calls_under_way_can_not_pass_the_budget_together() -> None:
     budget = TokenBudget(100)
     assert budget.reserve(60)
     assert not budget.reserve(60)
+    assert budget.allows(60), "when the call under way has cost less"
     budget.settle(60, 10)
     assert budget.reserve(60)
     budget.settle(60, 60)
     assert (budget.spent, budget.reserved) == (70, 0)
     assert not budget.reserve(31)
+    assert not budget.allows(31)
     assert budget.reserve(30)
 
 
@@ -286,8 +365,8 @@ def test_a_reply_without_usage_costs_the_most_it_can_have(tmp_path: Path) -> Non
     ) as server:
         reward = judge(server.url, tmp_path)
         assert explore(reward) == [Part(0.5)]
-    characters = sum(len(message["content"]) for message in server.asked[0]["messages"])
-    assert reward.tokens_spent == characters // 3 + 400
+    sent = sum(len(message["content"].encode()) for message in server.asked[0]["messages"])
+    assert reward.tokens_spent == sent + 100 + 400
 
 
 def test_too_many_failures_stop_the_run_and_say_why(tmp_path: Path) -> None:
@@ -350,6 +429,57 @@ def test_openais_key_goes_to_openai_alone(tmp_path: Path, monkeypatch: pytest.Mo
         assert explore(judge(server.url, tmp_path)) == [Part(0.5)]
     assert "sk-of-openai" not in str(server.headers)
     assert judge_reward(JudgeRecipe()).client.api_key == "sk-of-openai"
+
+
+def set_for_openai(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "for-openai")
+    monkeypatch.setenv("OPENAI_ORG_ID", "for-openai")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "for-openai")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: for-openai\nAuthorization: Bearer for-openai")
+
+
+@pytest.mark.parametrize(("key", "sent"), [("", None), ("sk-mine", "Bearer sk-mine")])
+def test_what_the_environment_holds_for_openai_goes_to_no_other_endpoint(
+    key: str, sent: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_for_openai(monkeypatch)
+    monkeypatch.setenv("MY_KEY", key)
+    with endpoint(lambda _, body: graded(body, 5)) as server:
+        reward = judge(server.url, tmp_path, api_key_variable="MY_KEY" if key else "")
+        assert explore(reward) == [Part(0.5)]
+    assert "for-openai" not in str(server.headers)
+    assert server.headers[0].get("authorization") == sent
+    assert all(name.startswith(SENT_HEADERS) for name in server.headers[0].keys() - {"authorization"})
+
+
+def test_openai_gets_what_the_environment_holds_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_for_openai(monkeypatch)
+    monkeypatch.delenv("OPENAI_CUSTOM_HEADERS")
+    with endpoint(lambda _, body: graded(body, 5)) as server:
+        monkeypatch.setattr("rlsp.exploration.judge.client.OPENAI", server.url)
+        assert explore(judge("", tmp_path)) == [Part(0.5)]
+    (headers,) = server.headers
+    assert headers["openai-organization"] == headers["openai-project"] == "for-openai"
+    assert headers["authorization"] == "Bearer for-openai"
+
+
+def test_loopback_takes_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with endpoint(lambda _, body: graded(body, 5)) as server, endpoint(lambda _, body: graded(body, 10)) as proxy:
+        for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(variable, proxy.url)
+        for variable in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(variable, raising=False)
+        assert explore(judge(server.url, tmp_path)) == [Part(0.5)]
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("key", ["sk-ключ", "sk-“quoted”", "sk-a\nX-Other: b", "sk-\x1b[2J", "sk-\xa0"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", f"{key}end")
+    recipe = JudgeRecipe(base_url="http://127.0.0.1:8000/v1", api_key_variable="MY_KEY")
+    with pytest.raises(InputError, match=r"MY_KEY can't be sent: .*printable ASCII") as refused:
+        judge_reward(recipe)
+    assert "sk-" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

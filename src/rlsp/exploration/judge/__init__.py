@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlsp.config import JudgeRecipe
+from rlsp.errors import InputError
 from rlsp.exploration.judge import rubric
 from rlsp.exploration.judge.cache import Cache, cache_for, key
 from rlsp.exploration.judge.client import Client, FailedCallError, client_for
@@ -48,7 +49,8 @@ class JudgeReward:
         """A grade of each rollout, or why there is none.
 
         Raises:
-            InputError: too many calls failed (`exploration.judge.max_failures`), or the cache can't be used.
+            InputError: too many calls failed (`exploration.judge.max_failures`), the cache can't be used, or the tokens
+                of a judge that is paid for are used up: training without its grades would be another reward.
         """
         texts = list(zip(questions, (rollout.text for rollout in rollouts), strict=True))
         keys = [key(self.client.recipe, *text) for text in texts]
@@ -57,7 +59,17 @@ class JudgeReward:
         unknown = {each: text for each, text in asked.items() if each not in parts}
         if unknown:
             parts |= _run(self._judge_all(unknown))
+        if self.client.recipe.weight > 0 and OUT_OF_BUDGET in parts.values():
+            raise InputError(self._used_up())
         return [parts.get(each, Part(0.0)) for each in keys]
+
+    def _used_up(self) -> str:
+        limit, kept = self.client.budget.limit, "" if self.cache.path is None else "; the grades so far are kept"
+        return (
+            f"the judge has no tokens left for its next call: {self.tokens_spent} of exploration.judge.token_budget = "
+            f"{limit} are spent{kept}. Resume with as many again, start with a higher budget (0: no limit), or give "
+            "the judge weight 0, as a metric"
+        )
 
     async def _judge_all(self, texts: Mapping[str, tuple[str, str]]) -> dict[str, Part]:
         waiting, parts = iter(texts.items()), dict[str, Part]()

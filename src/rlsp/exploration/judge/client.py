@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 LONGEST_WAIT_SECONDS = 60.0
-CHARACTERS_PER_TOKEN = 3
-"""Fewer than in any usual text, so that a reservation by it is rather too high."""
+RESERVATION_WAIT_SECONDS = 0.02
+SENT_HEADERS = ("host", "accept", "connection", "content-", "user-agent", "x-stainless-")
+"""How the headers begin that an endpoint other than OpenAI's gets besides the recipe's key: HTTP's own, and the
+library's, which tell its version, Python's and the system's."""
 
 
 class FailedCallError(Exception):
@@ -43,11 +45,12 @@ class FailedCallError(Exception):
 
 
 class _Message(BaseModel):
-    content: str
+    content: str | None
 
 
 class _Choice(BaseModel):
     message: _Message
+    finish_reason: str | None = None
 
 
 class _Usage(BaseModel):
@@ -81,8 +84,20 @@ class Client:
             max_retries=0,
             timeout=self.recipe.timeout_seconds,
             # A redirect would carry the text elsewhere; a proxy has no business between us and ourselves.
-            http_client=DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not self.recipe.local),
+            http_client=DefaultAsyncHttpxClient(
+                follow_redirects=False,
+                trust_env=not self.recipe.local,
+                event_hooks={"request": [self._only_what_is_meant] if self.recipe.base_url else []},
+            ),
         )
+
+    async def _only_what_is_meant(self, request: Any) -> None:
+        """The library adds what the environment holds for OpenAI: ids of organisation and project, further headers."""
+        for name in list(request.headers):
+            if not name.lower().startswith(SENT_HEADERS):
+                del request.headers[name]
+        if self.api_key:
+            request.headers["Authorization"] = f"Bearer {self.api_key}"
 
     async def ask(self, connection: AsyncOpenAI, request: Request) -> str:
         """The judge's reply, after as many tries as it takes and the recipe allows.
@@ -101,15 +116,15 @@ class Client:
         raise AssertionError("the last try returns or raises")
 
     async def _try(self, connection: AsyncOpenAI, request: Request) -> str:
-        reserved = request.characters // CHARACTERS_PER_TOKEN + self.recipe.max_tokens
-        if not self.budget.reserve(reserved):
-            raise FailedCallError("token budget", again=False, answered=True)
+        reserved = request.most_tokens + self.recipe.max_tokens
+        while not self.budget.reserve(reserved):
+            if not self.budget.allows(reserved):
+                raise FailedCallError("token budget", again=False, answered=True)
+            await asyncio.sleep(RESERVATION_WAIT_SECONDS)  # calls under way cost less than they reserve
         spent = reserved
         try:
-            body = await self._post(connection, request)
-            completion = _Completion.model_validate_json(body)
+            completion = _Completion.model_validate_json(await self._post(connection, request))
             spent = completion.usage.total_tokens if completion.usage else reserved
-            return completion.choices[0].message.content
         except ValidationError:
             raise FailedCallError("malformed response", again=True, answered=False) from None
         except FailedCallError as failure:
@@ -117,6 +132,7 @@ class Client:
             raise
         finally:
             self.budget.settle(reserved, spent)
+        return _text(completion.choices[0])
 
     async def _post(self, connection: AsyncOpenAI, request: Request) -> bytes:
         import openai
@@ -157,7 +173,7 @@ def client_for(recipe: JudgeRecipe) -> Client:
     """A client with the key from the recipe's environment variable.
 
     Raises:
-        InputError: there is no openai package, or no key where one is named or needed.
+        InputError: there is no openai package, no key where one is named or needed, or one that no header can carry.
     """
     if importlib.util.find_spec("openai") is None:
         raise InputError("exploration 'judge' needs the openai package: pip install 'rlsp[judge]'")
@@ -168,7 +184,25 @@ def client_for(recipe: JudgeRecipe) -> Client:
             f"the judge's key is missing: set the environment variable {variable}, or exploration.judge.base_url to a "
             "server without keys"
         )
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(
+            f"the judge's key in the environment variable {variable} can't be sent: it has characters other than "
+            "printable ASCII; copy it again"
+        )
     return Client(recipe, key, TokenBudget(recipe.token_budget))
+
+
+def _text(choice: _Choice) -> str:
+    """What the judge said. At temperature 0 it would say the same again.
+
+    Raises:
+        FailedCallError: it said nothing, or not all: what is cut off may be a thought.
+    """
+    if choice.finish_reason == "length":
+        raise FailedCallError("reply cut off at max_tokens", again=False, answered=False)
+    if choice.message.content is None:
+        raise FailedCallError("no text in the reply", again=False, answered=False)
+    return choice.message.content
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

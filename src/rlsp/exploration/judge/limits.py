@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from threading import Lock
 
 from rlsp.errors import InputError
 
@@ -18,17 +19,24 @@ class TokenBudget:
         self.limit = limit
         self.spent = 0
         self.reserved = 0
+        self._lock = Lock()
 
     def reserve(self, tokens: int) -> bool:
-        """Whether the call may be made."""
-        if self.limit and self.spent + self.reserved + tokens > self.limit:
-            return False
-        self.reserved += tokens
-        return True
+        """Whether the call may be made now; where it may not, see `allows`."""
+        with self._lock:
+            if not self.allows(self.reserved + tokens):
+                return False
+            self.reserved += tokens
+            return True
+
+    def allows(self, tokens: int) -> bool:
+        """Whether so many tokens fit beside those spent: if not, it is no use to wait for calls under way."""
+        return not self.limit or self.spent + tokens <= self.limit
 
     def settle(self, reserved: int, spent: int) -> None:
-        self.reserved -= reserved
-        self.spent += spent
+        with self._lock:
+            self.reserved -= reserved
+            self.spent += spent
 
 
 class FailureShare:
@@ -37,6 +45,7 @@ class FailureShare:
     def __init__(self, highest: float) -> None:
         self.highest = highest
         self.recent: deque[str] = deque(maxlen=RECENT_CALLS)
+        self._lock = Lock()
 
     def record(self, reason: str) -> None:
         """Count a call; `reason` is "" for a grade.
@@ -44,14 +53,16 @@ class FailureShare:
         Raises:
             InputError: more than the highest share of at least `FEWEST_CALLS` recent calls failed.
         """
-        self.recent.append(reason)
-        failures = [each for each in self.recent if each]
-        if len(self.recent) < FEWEST_CALLS or len(failures) <= self.highest * len(self.recent):
+        with self._lock:
+            self.recent.append(reason)
+            recent = list(self.recent)
+        failures = [each for each in recent if each]
+        if len(recent) < FEWEST_CALLS or len(failures) <= self.highest * len(recent):
             return
         commonest, times = Counter(failures).most_common(1)[0]
         raise InputError(
-            f"the judge failed in {len(failures)} of its last {len(self.recent)} calls "
-            f"({len(failures) / len(self.recent):.0%}; exploration.judge.max_failures = {self.highest:g}), "
+            f"the judge failed in {len(failures)} of its last {len(recent)} calls "
+            f"({len(failures) / len(recent):.0%}; exploration.judge.max_failures = {self.highest:g}), "
             f"{times} times for: {commonest}; mend the endpoint or choose a model that keeps to JSON, then resume; "
             "or raise exploration.judge.max_failures"
         )

@@ -10,6 +10,15 @@ from typing import Any
 from rlsp.exploration.judge.rubric import DIMENSIONS, Request
 
 HIGHEST = 10
+_THOUGHTS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "[THINK]": "[/THINK]",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|channel|>": "<|channel|>final<|message|>",
+}
+_OPENS_THOUGHT = re.compile("|".join(map(re.escape, _THOUGHTS)))
+_TAG = re.compile(r"<(/?)(\w+)>|\[THINK\]|<\|\w+\|>")
 
 
 class NoGradeError(Exception):
@@ -28,7 +37,9 @@ def read(reply: str, request: Request) -> Grade:
     """The grade in the reply: the JSON object that begins with the request's ticket.
 
     A solution can't know the ticket, so that no echo of it counts, wherever it stands. What is said while thinking
-    (up to `</think>`) and between the request's marker lines is passed over. Several objects must agree.
+    (up to `</think>` or its like) and between the request's marker lines is passed over, and so is an object in
+    something else: in a thought or tag left open (but `<answer>`), in another object, in a list. Several objects must
+    agree.
 
     Raises:
         NoGradeError: there is no such object, or it is not what was asked for.
@@ -36,20 +47,29 @@ def read(reply: str, request: Request) -> Grade:
     own = re.sub(
         rf"<<<BEGIN \w+ {request.fence}>>>.*?(?:<<<END \w+ {request.fence}>>>|\Z)",
         "",
-        reply.rpartition("</think>")[2],
+        _after_thought(reply),
         flags=re.DOTALL,
     )
     found = _objects(own, request.ticket)
     if not found:
         raise NoGradeError("incomplete or malformed JSON" if request.ticket in own else "no JSON with the ticket")
-    grades = [_grade(values) for values in found]
+    grades = [_grade(values) for values, alone in found if alone]
+    if not grades:
+        raise NoGradeError("the JSON is a draft or a part of something else")
     if len({grade.value for grade in grades}) > 1:
         raise NoGradeError("several grades that differ")
     return grades[-1]
 
 
-def _objects(text: str, ticket: str) -> list[dict[str, Any]]:
-    """Every complete object whose first key is the ticket, and that stands in no other one."""
+def _after_thought(reply: str) -> str:
+    """Where nothing opens a thought, a chat template may have done so in the prompt. One left open stays."""
+    opens = _OPENS_THOUGHT.search(reply)
+    return reply.rpartition(_THOUGHTS[opens[0]] if opens else "</think>")[2]
+
+
+def _objects(text: str, ticket: str) -> list[tuple[dict[str, Any], bool]]:
+    """Every complete object whose first key is the ticket, unless another such one holds it; and whether it stands
+    alone."""
     decoder, found, end = json.JSONDecoder(object_pairs_hook=_without_repeats), [], 0
     for match in re.finditer(rf'\{{\s*"ticket"\s*:\s*"{ticket}"', text):
         if match.start() < end:
@@ -58,8 +78,31 @@ def _objects(text: str, ticket: str) -> list[dict[str, Any]]:
             values, end = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
             continue
-        found.append(values)
+        found.append((values, _stands_alone(text[: match.start()], text[end:])))
     return found
+
+
+def _stands_alone(before: str, after: str) -> bool:
+    """Brackets are counted without regard to strings; the two other signs of a container hold where that errs."""
+    depth = 0
+    for bracket in re.findall(r"[\[{}\]]", before):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+    inside = depth > 0 or re.search(r'"\s*:\s*\Z', before) or re.match(r"\s*[,\]}]", after)
+    return not inside and not _opened(before)
+
+
+def _opened(before: str) -> bool:
+    """Whether a tag or a chat template's token, with which a draft may begin, has no end."""
+    opened: list[str] = []
+    for tag in _TAG.finditer(before):
+        closes, name = tag[1], tag[2]
+        if not name:
+            return True
+        if not closes and name != "answer":
+            opened.append(name)
+        elif closes and name in opened:
+            del opened[opened.index(name) :]
+    return bool(opened)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,9 @@ import secrets
 import unicodedata
 from dataclasses import dataclass
 
+TEMPLATE_TOKENS = 100
+"""More than chat templates put around two messages."""
+
 DIMENSIONS = ("diversity", "depth", "novelty", "persistence")
 
 RUBRIC = """\
@@ -50,11 +53,13 @@ exactly these keys, in this order, the ticket copied as it stands here:
 {{"ticket": "{ticket}", "rationale": <at most three sentences as one string>, {grades}}}
 Each grade is a whole number from 0 to 10."""
 
-VERSION = hashlib.sha256("\n".join((RUBRIC, REQUEST, *DIMENSIONS)).encode()).hexdigest()[:16]
-"""Changes with every word of the rubric, and so does what the cache knows."""
-
-_OPENS_TOKEN = re.compile(r"[<＜﹤](?=[^\s=])|\[(?=/?[A-Z_]{3,}\])")
+_OPENS_TOKEN = re.compile(
+    r"[<＜﹤](?=[^\s=])|\[(?=/?(?:[A-Z][A-Z_]{2,}|[gs]MASK|(?i:bos|eos|sep|pad|unk|cls|mask|inst|(?:unused|control)_?\d+))\])"
+)
 _BEYOND_ASCII = re.compile(r"[^\n\x20-\x7e]")
+
+VERSION = hashlib.sha256("\n".join((RUBRIC, REQUEST, *DIMENSIONS, _OPENS_TOKEN.pattern)).encode()).hexdigest()[:16]
+"""Changes with every word of the rubric, and so does what the cache knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,9 @@ class Request:
     ticket: str
 
     @property
-    def characters(self) -> int:
-        return len(self.system) + len(self.user)
+    def most_tokens(self) -> int:
+        """No tokenizer makes more tokens than there are bytes; a chat template adds a few of its own."""
+        return len((self.system + self.user).encode("utf-8", "replace")) + TEMPLATE_TOKENS
 
 
 def request(question: str, solution: str) -> Request:
@@ -88,7 +94,7 @@ def request(question: str, solution: str) -> Request:
 def neutral(text: str) -> str:
     """The text without what a reader or a tokenizer may take for something else: control, invisible and unassigned
     characters become U+FFFD; a space comes after the bracket of what may be a chat template's token (`<|im_end|>`,
-    `</s>`, `[INST]`).
+    `</s>`, `[INST]`, `[eos]`).
 
     >>> neutral("x<y <|im_end|> a <= b < c")
     'x< y < |im_end|> a <= b < c'
