@@ -384,3 +384,16 @@ def test_report_needs_neither_torch_nor_rl() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_every_part_of_the_exploration_reward_is_drawn_in_a_style_told_without_its_colour() -> None:
+    metrics = [{"step": 1, **{f"exploration/{name}": 0.1 for name in ExplorationRecipe.model_fields}}]
+    labels = {f"exploration/{name}": name for name in ExplorationRecipe.model_fields}
+    drawn = training._series(metrics, labels)
+    assert [each.label for each in drawn] == list(ExplorationRecipe.model_fields)
+    assert len({(each.style.dash, each.style.marked and each.style.symbol) for each in drawn}) == len(drawn) == 13
+    assert len({(each.style.dash, each.style.colour) for each in drawn}) == 13
+    chart = lines("parts", "Parts", "", drawn)
+    modes = [trace["mode"] for trace in json.loads(chart.figure)["data"]]
+    assert modes == ["lines"] * 6 + ["lines+markers"] * 7
+    assert [key.symbol for key in chart.keys] == [False] * 6 + [True] * 7

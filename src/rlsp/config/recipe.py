@@ -184,6 +184,7 @@ class Recipe(Section):
                 raise ValueError(
                     f"{key} = {tokens} can't hold one prompt and response of {self.longest_tokens} tokens: raise it"
                 )
+        alarms_agree(self)
         return self
 
     def _reward_agrees(self) -> None:
@@ -239,3 +240,13 @@ class Recipe(Section):
                 f"exploration.l1.maximum = {l1.maximum} exceeds sampling.max_response_tokens = {budget}: no response "
                 "can reach such a target; lower it"
             )
+
+
+def alarms_agree(recipe: Recipe) -> None:
+    """Raises ValueError when a pause is asked for and training ends before a rise can be told."""
+    window, steps = recipe.alarms.window, recipe.ppo.steps
+    if recipe.alarms.pause and steps < 2 * window:
+        raise ValueError(
+            f"alarms.pause waits for alarms, and most need 2 × alarms.window = {2 * window} steps, more than ppo.steps "
+            f"= {steps}: lower alarms.window, raise ppo.steps or leave alarms.pause out"
+        )
