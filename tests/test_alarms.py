@@ -221,8 +221,8 @@ def test_a_sentence_says_what_moved_what_it_means_and_what_to_do() -> None:
     (alarm,) = watched(SETUPS["judge"][0], 3, SETUPS["judge"][2])
     assert alarm.sentence == (
         "The judge's preference for wrong responses over right ones to the same problem was "
-        f"{alarm.after:.3g} standard deviations in steps 1–3. The judge is being talked to, or its rubric pays for show. "
-        "Read the responses, tighten the rubric, or lower exploration.judge.weight."
+        f"{alarm.after:.3g} standard deviations in steps 1–3. The judge is being talked to, or its rubric pays for "
+        "show. Read the responses, tighten the rubric, or lower exploration.judge.weight."
     )
     (alarm,) = watched(SETUPS["truncation"][0], 6)
     assert alarm.sentence.startswith(
@@ -257,8 +257,8 @@ def test_an_alarm_that_went_away_for_a_window_and_came_back_is_raised_again() ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_alone_raises_nothing(seed: int) -> None:
-    """Steps that differ by chance and have no trend; a third of the responses is truncated, the level of its alarm.
-    One reply of each step has two tokens, and a neutral judge finds more effort where a problem is hard."""
+    """128 rollouts a step that differ by chance and have no trend; a third is truncated, the level of its alarm. One
+    reply of each step has two tokens, and a neutral judge finds more effort where a problem is hard."""
     rng = Random(seed)
 
     def noisy(step: int) -> Step:
@@ -275,10 +275,10 @@ def test_noise_alone_raises_nothing(seed: int) -> None:
                 parts={"length": -33 / size, "judge": 1 - chance[number] / 2 + rng.gauss(0, 0.1)},
             )
             for number, problem in enumerate(PROBLEMS)
-            for sample in range(8)
+            for sample in range(16)
         ]
 
-    assert watched(noisy, 60, ["alarms.window=5", *JUDGED]) == []
+    assert watched(noisy, 50, ["alarms.window=5", *JUDGED]) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
