@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from statistics import covariance, pstdev, variance
 from typing import get_args
 
 import pytest
@@ -18,13 +19,13 @@ from rlsp.config.watching import AlarmName
 from rlsp.engines import native
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError, Paused
-from rlsp.report.alarms import read_alarms
+from rlsp.report.alarms import none_raised, read_alarms
 from rlsp.rl.alarms import Watch
 from rlsp.rl.alarms.marks import answers_early
-from rlsp.rl.alarms.measures import EXCERPT, excerpt
+from rlsp.rl.alarms.measures import EXCERPT, excerpt, measure
 from rlsp.rl.alarms.rules import rules_for
 from rlsp.rl.alarms.watch import compare_windows
-from rlsp.runs import Run, create, read_records, write_records
+from rlsp.runs import Run, create, read_records, resume, write_records
 from rlsp.tasks import countdown
 from rlsp.types import Alarm, Exploration, Finish, Problem, Reason, Rollout, Score, Verdict
 from tests.shrunk import SHRUNK
@@ -55,15 +56,17 @@ def rollout(
     reason: Reason | None = None,
     answer: str = "1",
     alpha: float = 0.8,
-    **parts: float,
+    parts: dict[str, float] | None = None,
+    **paid: float,
 ) -> Pair:
     """By default paid by length; of equal answers and of tokens that never repeat."""
     ids = tuple(i % 5 if repeats else next(fresh) for i in range(length))
     finish = Finish.LENGTH if truncated else Finish.EOS
-    parts = parts or {"length": -1 / length}
+    parts = parts or paid or {"length": -1 / length}
     value = sum(parts.values())
     verdict = Verdict(right, answer, reason or (Reason.MATCH if right else Reason.MISMATCH))
-    score = Score(problem.id, sample, verdict, Exploration(value, parts), alpha, alpha * right + (1 - alpha) * value)
+    total = max(-10.0, min(10.0, alpha * right + (1 - alpha) * value))
+    score = Score(problem.id, sample, verdict, Exploration(value, parts), alpha, total)
     return Rollout(problem.id, sample, (1,), ids, (0.0,) * length, text, finish, 1.0, 0), score
 
 
@@ -115,6 +118,7 @@ def late(step: int) -> bool:
 
 
 LONG = 500 * "x"
+JUDGED = ("exploration={length={},judge={}}", "reward.truncation=keep")
 
 SETUPS: dict[str, tuple[Steps, Steps, Sequence[str]]] = {
     "repetition": (
@@ -213,6 +217,22 @@ def test_every_name_has_a_rule() -> None:
     assert {rule.name for rule in rules_for(["length"])} == set(get_args(AlarmName))
 
 
+def test_a_sentence_says_what_moved_what_it_means_and_what_to_do() -> None:
+    (alarm,) = watched(SETUPS["judge"][0], 3, SETUPS["judge"][2])
+    assert alarm.sentence == (
+        "The judge's preference for wrong responses over right ones to the same problem was "
+        f"{alarm.after:.3g} standard deviations in steps 1–3. The judge is being talked to, or its rubric pays for "
+        "show. Read the responses, tighten the rubric, or lower exploration.judge.weight."
+    )
+    (alarm,) = watched(SETUPS["truncation"][0], 6)
+    assert alarm.sentence.startswith(
+        "The share of truncated responses went from 0.125 in steps 1–3 to 0.625 in steps 4–6. "
+    )
+    for rule in rules_for(["length"]):
+        said = (rule.label, rule.meaning, rule.remedy)
+        assert not any(":" in each or each.endswith((".", ",")) for each in said), rule.name
+
+
 def test_proof_is_the_clearest_of_different_problems() -> None:
     steps: Steps = lambda step: batch(  # noqa: E731
         length=lambda n: {1: 200, 3: 90, 7: 80, 11: 70}.get(n, 40) if late(step) else 30
@@ -235,17 +255,142 @@ def test_an_alarm_that_went_away_for_a_window_and_came_back_is_raised_again() ->
     assert [alarm.step for alarm in watched(gone, 16)] == [6, 16]
 
 
-def test_noise_alone_raises_nothing() -> None:
-    """Steps that differ by chance and have no trend; a third of the responses is truncated, the level of its alarm."""
-    rng = Random(0)
-    noisy: Steps = lambda step: batch(  # noqa: E731
-        truncated=lambda n: rng.random() < 0.35,
-        right=lambda n: rng.random() < 0.5,
-        length=lambda n: rng.randint(20, 120),
-        reason=lambda n: Reason.TIMEOUT if rng.random() < 0.01 else None,
-        repeats=lambda n: rng.random() < 0.2,
-    )
-    assert watched(noisy, 60, ["alarms.window=5"]) == []
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_alone_raises_nothing(seed: int) -> None:
+    """128 rollouts a step that differ by chance and have no trend; a third is truncated, the level of its alarm. One
+    reply of each step has two tokens, and a neutral judge finds more effort where a problem is hard."""
+    rng = Random(seed)
+
+    def noisy(step: int) -> Step:
+        chance = [0.95, 0.9, 0.8, 0.6, 0.5, 0.4, 0.2, 0.1]
+        return [
+            rollout(
+                problem,
+                sample,
+                rng.random() < chance[number],
+                length=(size := 2 if number == sample == 7 else rng.randint(90, 110)),
+                truncated=rng.random() < 0.35,
+                reason=Reason.TIMEOUT if rng.random() < 0.01 else None,
+                repeats=rng.random() < 0.2,
+                parts={"length": -33 / size, "judge": 1 - chance[number] / 2 + rng.gauss(0, 0.1)},
+            )
+            for number, problem in enumerate(PROBLEMS)
+            for sample in range(16)
+        ]
+
+    assert watched(noisy, 50, ["alarms.window=5", *JUDGED]) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_honest_judge_of_few_wrong_responses_is_no_alarm(seed: int) -> None:
+    """6 of 64 are wrong, where problems are hard; grades go by the problem and by chance, not by the verdict."""
+    rng = Random(seed)
+
+    def step(number: int) -> Step:
+        wrong = rng.sample(range(5 * 8), 6)
+        return [
+            rollout(
+                problem, sample, 8 * row + sample not in wrong, parts={"judge": 0.3 * (row < 5) + rng.gauss(0, 0.1)}
+            )
+            for row, problem in enumerate(PROBLEMS)
+            for sample in range(8)
+        ]
+
+    assert watched(step, 100, ["alarms.window=5", "exploration=judge", "reward.truncation=keep"]) == []
+
+
+def test_a_gap_is_taken_within_problems_with_the_error_that_they_tell() -> None:
+    lead = [0.1, 0.3, 0.1, 0.3, 0.2]
+    pairs = [
+        rollout(problem, sample, sample > 0, parts={"judge": 0.1 * row + lead[row] * (sample == 0)})
+        for row, problem in enumerate(PROBLEMS[:5])
+        for sample in range(3)
+    ]
+    pairs += [rollout(PROBLEMS[6], sample, False, parts={"judge": 9.0}) for sample in range(3)]
+    rollouts, scores = zip(*pairs, strict=True)
+    found = measure(1, PROBLEMS, rollouts, scores, {}, clamp=10.0)
+    grades = [score.exploration.parts["judge"] for score in scores[:15]]
+    spread = pstdev(grades)
+    assert found.values["judge_gap"] == pytest.approx(0.2 / spread, abs=1e-12)
+    # Deviations of ±0.1, ±0.1 and 0 from 0.2: variance 0.04 / 4 = 0.01, standard error 0.1 / √5.
+    assert found.errors["judge_gap"] == pytest.approx(0.1 / 5**0.5 / spread, abs=1e-12)
+    assert "9" not in found.examples["judge_gap"][0].proof.why
+    fewer = measure(1, PROBLEMS, rollouts[3:], scores[3:], {}, clamp=10.0)
+    assert "judge_gap" not in fewer.values, "four problems with both verdicts are too few"
+
+
+def test_a_gap_needs_its_level_and_its_standard_errors() -> None:
+    """The same mean gap, once alike in every problem and once out of scatter between them."""
+
+    def judged(scatter: float) -> Steps:
+        return lambda step: [
+            rollout(problem, n, n > 0, parts={"judge": 0.1 * n + (0.3 + scatter * (-1) ** row) * (n == 0)})
+            for row, problem in enumerate(PROBLEMS)
+            for n in range(4)
+        ]
+
+    assert names(watched(judged(0.0), 3, SETUPS["judge"][2])) == ["judge"]
+    assert watched(judged(3.0), 3, SETUPS["judge"][2]) == []
+
+
+def shares(pairs: Sequence[Pair], clamp: float = 10.0) -> float | None:
+    rollouts, scores = zip(*pairs, strict=True)
+    return measure(1, PROBLEMS, rollouts, scores, {"length": 1.0}, clamp).values.get("reward_share/length")
+
+
+def test_a_share_of_the_reward_is_taken_from_what_is_paid_after_the_clamp() -> None:
+    outlier = rollout(PROBLEMS[0], 0, False, parts={"length": -500.0})
+    pairs = [rollout(PROBLEMS[1], n, n < 10, parts={"length": -0.1 * (n % 3)}) for n in range(19)]
+    # α = 0.8: the outlier would earn −100 and earns −10; without the part it would earn 0.
+    moved = [-10.0, *(-0.02 * (n % 3) for n in range(19))]
+    totals = [-10.0, *(0.8 * (n < 10) - 0.02 * (n % 3) for n in range(19))]
+    assert shares([outlier, *pairs]) == pytest.approx(covariance(moved, totals) / variance(totals), abs=1e-9)
+
+
+@pytest.mark.parametrize("copies", [1, 4, 40])
+def test_a_share_of_the_reward_does_not_depend_on_how_many_are_right(copies: int) -> None:
+    right = [rollout(PROBLEMS[0], n, True, length=20 + n) for n in range(5)]
+    wrong = [rollout(PROBLEMS[1], n, False, length=5 + n) for n in range(8)]
+    assert shares(right + wrong * copies) == pytest.approx(shares(right + wrong) or 0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("right", "measured"), [(0, False), (4, False), (5, True), (27, True), (28, False), (32, False)]
+)
+def test_no_share_of_the_reward_is_told_by_a_handful_of_right_or_wrong_responses(right: int, measured: bool) -> None:
+    assert (shares(batch(right=lambda n: n < right, length=lambda n: 2 + n)) is not None) is measured
+
+
+@pytest.mark.parametrize("right", [0, 2, 6])
+def test_a_policy_that_is_hardly_ever_right_does_not_make_length_dominant(right: int) -> None:
+    """As RL begins from a base model, under the shipped recipe's C of 33."""
+    steps: Steps = lambda step: [  # noqa: E731
+        rollout(PROBLEMS[n % 8], n, n < right, length=(size := 20 + n % 110), parts={"length": -33 / size})
+        for n in range(512)
+    ]
+    assert watched(steps, 6) == []
+
+
+def test_one_reply_of_two_tokens_does_not_make_length_dominant() -> None:
+    """C = 1000, half of 512 right."""
+    steps: Steps = lambda step: [  # noqa: E731
+        rollout(
+            PROBLEMS[n % 8], n, n % 2 == 0, length=(size := 2 if n == 1 else 95 + n % 11), parts={"length": -1e3 / size}
+        )
+        for n in range(512)
+    ]
+    assert watched(steps, 6) == []
+
+
+def test_different_right_derivations_are_no_constant_verdict_but_different_wrong_ones_are() -> None:
+    def derived(right: bool) -> Steps:
+        return lambda step: [
+            rollout(THREE, n, right, text=RIGHT_LINE + "yes", answer=("3 * 7 + 12", "12 + 7 * 3")[n % 2])
+            for n in range(32)
+        ]
+
+    assert watched(derived(True), 6, problems=[THREE]) == []
+    assert names(watched(derived(False), 6, problems=[THREE])) == ["constant-verdicts"]
 
 
 @pytest.mark.parametrize(("held_out", "raised"), [({1: 0.3, 6: 0.32}, ["length"]), ({1: 0.3, 6: 0.6}, [])])
@@ -302,12 +447,29 @@ def test_recipes_refuse_unknown_alarms_and_windows_too_short_for_a_trend() -> No
         load(Recipe, "nano", ["alarms.window=2"])
 
 
+def test_a_pause_that_no_rise_can_reach_is_refused() -> None:
+    enough = ("ppo.steps=10", "ppo.critic_warmup_steps=1", "alarms.window=5")
+    assert recipe(*enough, "alarms.pause=true").alarms.pause
+    assert not recipe(*enough, "ppo.steps=9").alarms.pause
+    with pytest.raises(InputError, match=r"alarms\.pause.*10 steps, more than ppo\.steps = 9: lower alarms\.window"):
+        recipe(*enough, "ppo.steps=9", "alarms.pause=true")
+
+
+def test_no_alarm_says_little_after_too_few_steps() -> None:
+    assert none_raised(10, window=5) == "None was raised."
+    assert none_raised(9, window=5) == (
+        "None was raised, and 9 steps are too few to tell: with alarms.window = 5 a level shows from step 5 on, a rise "
+        "from step 10 on."
+    )
+    assert "1 step is too few" in none_raised(1, window=5)
+
+
 HACKED = [
     "reward.alpha=0",
     "alarms.window=3",
     *SHRUNK,
-    "ppo.steps=4",
-    "ppo.prompts_per_step=8",
+    "ppo.steps=6",
+    "ppo.prompts_per_step=16",
 ]
 
 
@@ -328,10 +490,15 @@ def test_training_writes_and_says_its_alarms(tmp_path: Path) -> None:
     resolved, run = hacked(tmp_path)
     progress = Remembering()
     native.reinforce(resolved, run, progress)
-    (alarm,) = read_records(run.path("rl", "alarms.jsonl"), Alarm)
+    alarms = list(read_records(run.path("rl", "alarms.jsonl"), Alarm))
+    alarm = alarms[0]
     assert (alarm.name, alarm.step, alarm.metric) == ("dominance", 3, "reward_share/length")
     assert alarm.after == pytest.approx(1.0, abs=1e-9)
-    assert progress.said == [f"ALARM dominance, step 3: {alarm.sentence}"]
+    assert progress.said == [
+        f"ALARM {each.name} at step {each.step}: {each.sentence} The metric is {each.metric}; see "
+        f"{run.path('rl', 'alarms.jsonl')} for the responses that show it"
+        for each in alarms
+    ]
     for proof in alarm.proof:
         kept = list(read_records(run.path("rl", "rollouts", f"{proof.step:06d}.jsonl.zst"), Rollout))
         assert any((each.problem_id, each.sample) == (proof.problem_id, proof.sample) for each in kept)
@@ -340,11 +507,19 @@ def test_training_writes_and_says_its_alarms(tmp_path: Path) -> None:
 
 def test_a_pause_ends_training_after_the_step_with_the_policy_saved(tmp_path: Path) -> None:
     resolved, run = hacked(tmp_path, "alarms.pause=true")
-    with pytest.raises(Paused, match=r"step 3 raised dominance.*at-alarm"):
+    with pytest.raises(
+        Paused, match=r"step 3 raised dominance.*at-alarm.*seed=1.*KL is measured from.*can't be resumed"
+    ):
         native.reinforce(resolved, run, Silent())
     assert len(run.step_files("rollouts")) == 3
     assert not run.finished("rl")
-    assert native.stages.open_policy(str(run.path("rl", "at-alarm"))).model.num_parameters() > 0
+    saved = run.path("rl", "at-alarm")
+    assert native.stages.open_policy(str(saved)).model.num_parameters() > 0
+    with pytest.raises(InputError, match=r"delete the policy.*--set model\.path=.*--overwrite"):
+        resume(run.directory, resolved)
+    assert saved.is_dir()
+    saved.rename(tmp_path / "elsewhere")
+    assert resume(run.directory, resolved).recipe() == resolved
 
 
 def test_a_paused_run_exits_with_code_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -364,7 +539,7 @@ def test_the_page_lists_alarms_and_makes_no_markup_of_their_proof(tmp_path: Path
     run.path("rl").mkdir()
     run.path("rl", "metrics.jsonl").write_text(json.dumps({"step": 1, "accuracy": 0.5}) + "\n")
     run.path("rl", "alarms.jsonl").write_text("")
-    assert "None was raised" in report.build(run).read_text()
+    assert "None was raised, and 1 step is too few to tell" in report.build(run).read_text()
     (alarm,) = watched(SETUPS["truncation"][0], 6)
     proof = replace(alarm.proof[0], excerpt="<script>alert(1)</script>\u202e", why="<b>")
     hostile = replace(alarm, proof=(proof, *alarm.proof[1:]))

@@ -334,11 +334,16 @@ def test_threads_can_not_pass_the_budget_together() -> None:
 
 def test_failures_are_counted_from_several_threads() -> None:
     share = FailureShare(1.0)
+
+    def record_many() -> None:
+        for _ in range(2000):
+            share.record("late")
+
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(4) as threads:
-            for counted in [threads.submit(lambda: [share.record("late") for _ in range(2000)]) for _ in range(4)]:
+            for counted in [threads.submit(record_many) for _ in range(4)]:
                 counted.result()
     finally:
         sys.setswitchinterval(interval)

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from rlsp.behaviours.grounded import rates
-from rlsp.config import Recipe, to_toml
+from rlsp.config import Recipe, load, to_toml
+from rlsp.config.exploration import ExplorationRecipe
 from rlsp.errors import InputError
 from rlsp.report import build
 from rlsp.report.evaluations import BASE, Summary, difference
@@ -384,3 +385,23 @@ def test_report_needs_neither_torch_nor_rl() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_every_part_of_the_exploration_reward_is_drawn_in_a_style_told_without_its_colour(tmp_path: Path) -> None:
+    names = list(ExplorationRecipe.model_fields)
+    given = {"length": {}, "l1": {"weight": 0.0, "minimum": 20, "maximum": 20}}
+    every = Recipe.model_validate(
+        load(Recipe, "nano", []).model_dump()
+        | {"exploration": {name: given.get(name, {"weight": 0.0}) for name in names}}
+    )
+    run = create(tmp_path / "run", every)
+    MetricsLog(run.path("rl", "metrics.jsonl")).write({"step": 1} | {f"exploration/{name}": 0.1 for name in names})
+    training = rl_training(run, every)
+    assert training is not None
+    chart = next(each for each in training.main if each.identity == "rl-exploration")
+    assert [key.label for key in chart.keys] == names
+    assert len(names) == 13
+    assert len({(key.style.dash, key.symbol and key.style.symbol) for key in chart.keys}) == 13
+    assert len({(key.style.dash, key.style.colour) for key in chart.keys}) == 13
+    modes = [trace["mode"] for trace in json.loads(chart.figure)["data"]]
+    assert modes == ["lines+markers" if key.symbol else "lines" for key in chart.keys]

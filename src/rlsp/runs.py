@@ -38,6 +38,8 @@ from rlsp.types import from_json, to_json
 
 T = TypeVar("T")
 MANIFEST = "manifest.json"
+AT_ALARM = ("rl", "at-alarm")
+"""Where an alarm that pauses training saves the policy."""
 ZST_PIECE = 1 << 14
 """Bytes of a `.zst` file that are decompressed at a time."""
 PACKAGES = ("rlsp", "torch", "transformers", "tokenizers", "safetensors")
@@ -144,10 +146,17 @@ def resume(directory: Path, recipe: Recipe) -> Run:
     """The run that stands there, to go on with it.
 
     Raises:
-        InputError: it is no run, or was made by another recipe or from another model or data.
+        InputError: it is no run, it was made by another recipe or from another model or data, or an alarm paused it and
+            the policy saved then would be lost.
     """
     run = Run(directory)
     manifest = run.manifest()
+    if (saved := run.path(*AT_ALARM)).exists():
+        raise InputError(
+            f"an alarm paused {directory}, and RL can't go on where it was: it would begin again and delete the policy "
+            f"saved in {saved}. Begin a new training with that policy by `rlsp train RECIPE --set model.path={saved} "
+            "--out` another directory; or move the policy elsewhere to repeat this RL; or start over by --overwrite"
+        )
     then = _flat(manifest["recipe"]) | manifest["inputs"]
     now = _flat(recipe.model_dump(mode="json")) | _inputs(recipe)
     changed = [

@@ -14,7 +14,7 @@ from rlsp.cli.progress import console
 from rlsp.cli.terminal import clean, clean_lines, say
 from rlsp.config import Recipe
 from rlsp.config.exploration import GROUPED
-from rlsp.reward import parts
+from rlsp.reward import parts, share
 from rlsp.types import Score
 from rlsp.xray.cast import SAYS, Cast
 from rlsp.xray.explain import Explained, by_token, spans

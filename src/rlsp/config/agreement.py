@@ -1,4 +1,4 @@
-"""What must agree between the sections of a recipe that pay for a response."""
+"""What must agree between the sections of a recipe that pay for a response, and those that watch it."""
 
 from __future__ import annotations
 
@@ -74,4 +74,14 @@ def targets_agree(recipe: Recipe) -> None:
         raise ValueError(
             f"exploration.l1.maximum = {l1.maximum} exceeds sampling.max_response_tokens = {budget}: no response "
             "can reach such a target; lower it"
+        )
+
+
+def alarms_agree(recipe: Recipe) -> None:
+    """Raises ValueError when a pause is asked for and training ends before a rise can be told."""
+    window, steps = recipe.alarms.window, recipe.ppo.steps
+    if recipe.alarms.pause and steps < 2 * window:
+        raise ValueError(
+            f"alarms.pause waits for alarms, and most need 2 × alarms.window = {2 * window} steps, more than ppo.steps "
+            f"= {steps}: lower alarms.window, raise ppo.steps or leave alarms.pause out"
         )

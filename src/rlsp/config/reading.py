@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from rlsp.config.exploration import ExplorationRecipe
 from rlsp.config.pretraining import PretrainRecipe
 from rlsp.config.recipe import EVALUATION_ALONE, Recipe
+from rlsp.config.reward import RewardRecipe
 from rlsp.config.section import Section
 from rlsp.errors import InputError
 
@@ -33,8 +35,8 @@ def load(cls: type[R], name_or_path: str, overrides: Iterable[str] = ()) -> R:
 
 
 def load_for_evaluation(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe of which only the evaluation will run: demonstrations and SFT are left out, cache and
-    micro-batches are made to hold a prompt and its response.
+    """Read a recipe of which only the evaluation will run: demonstrations, SFT and what is paid are left out (length
+    targets stay, as prompts tell them), cache and micro-batches are made to hold a prompt and its response.
 
     Raises:
         InputError: as for `load`.
@@ -46,6 +48,8 @@ def load_for_evaluation(name_or_path: str, overrides: Iterable[str] = ()) -> Rec
         update={
             "demonstrations": None,
             "sft": None,
+            "exploration": ExplorationRecipe(l1=recipe.exploration.l1),
+            "reward": RewardRecipe(truncation="keep"),
             "sampling": recipe.sampling.model_copy(update={"cache_tokens": cache_tokens}),
             "ppo": recipe.ppo.model_copy(update={"microbatch_tokens": microbatch_tokens}),
         }

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from rlsp.config.agreement import reward_agrees, targets_agree
+from rlsp.config.agreement import alarms_agree, reward_agrees, targets_agree
 from rlsp.config.exploration import ExplorationRecipe, LengthRecipe
 from rlsp.config.reward import RewardRecipe
 from rlsp.config.section import Positive, Rate, Section, Share
@@ -152,4 +152,5 @@ class Recipe(Section):
                 raise ValueError(
                     f"{key} = {tokens} can't hold one prompt and response of {self.longest_tokens} tokens: raise it"
                 )
+        alarms_agree(self)
         return self

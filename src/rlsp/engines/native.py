@@ -20,7 +20,7 @@ from rlsp.reward import warnings
 from rlsp.rl.alarms import Watch
 from rlsp.rl.loop import Iteration
 from rlsp.rollouts.native import check_capacity
-from rlsp.runs import MetricsLog, Run, read_records, write_json, write_records
+from rlsp.runs import AT_ALARM, MetricsLog, Run, read_records, write_json, write_records
 from rlsp.types import Alarm, Demonstration, Problem, to_json
 from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
@@ -184,23 +184,28 @@ def _rl(
             alarms += new
             write_records(out.path("rl", "alarms.jsonl"), alarms)
             for alarm in new:
-                progress.say(f"ALARM {alarm.name}, step {alarm.step}: {alarm.sentence}")
+                progress.say(
+                    f"ALARM {alarm.name} at step {alarm.step}: {alarm.sentence} The metric is {alarm.metric}; see "
+                    f"{out.path('rl', 'alarms.jsonl')} for the responses that show it"
+                )
             if recipe.alarms.pause:
-                raise _paused(policy, new, out)
+                raise _paused(policy, new, recipe, out)
     policy.save(out.path("rl", "model"))
     out.finish("rl")
     return policy
 
 
-def _paused(policy: Policy, alarms: Sequence[Alarm], out: Run) -> Paused:
+def _paused(policy: Policy, alarms: Sequence[Alarm], recipe: Recipe, out: Run) -> Paused:
     """Saves the policy as it is."""
-    model = out.path("rl", "at-alarm")
+    model = out.path(*AT_ALARM)
     policy.save(model)
     names = ", ".join(alarm.name for alarm in alarms)
     return Paused(
         f"step {alarms[0].step} raised {names}; its rollouts stand in {out.path('rl', 'alarms.jsonl')}, the policy in "
-        f"{model}. Go on from it by `rlsp train RECIPE --set model.path={model} --out` another directory, with the "
-        "recipe changed as the alarm advises, or with alarms.pause = false"
+        f"{model}. Change the recipe as the alarm advises and start over, or begin a new training with that policy: "
+        f"`rlsp train RECIPE --set model.path={model} --set seed={recipe.seed + 1} --out` another directory. In it KL "
+        "is measured from this policy, α and the critic start again, and the problems are those that the seed draws. "
+        "This run can't be resumed: that would delete the policy and train again from where RL began"
     )
 
 

@@ -21,9 +21,12 @@ DASHES = {"solid": "", "dot": "2 3", "dash": "7 4", "dashdot": "7 3 2 3", "longd
 
 @dataclass(frozen=True, slots=True)
 class Style:
+    """`marked`: a line has the symbol on it, as its dash is another line's, too."""
+
     colour: str
     dash: str
     symbol: str
+    marked: bool = False
 
     @property
     def dasharray(self) -> str:
@@ -37,12 +40,22 @@ STAGE_STYLES = {
     "rlsp": Style(BLUE, "solid", "triangle-up"),
 }
 OTHER_STYLES = (Style(GREEN, "longdash", "cross"), Style(RED, "longdashdot", "x"))
-LINE_STYLES = (
+PLAIN_LINES = (
     Style(BLUE, "solid", "circle"),
     Style(ORANGE, "dash", "square"),
     Style(GREY, "dot", "diamond"),
     Style(GREEN, "dashdot", "triangle-up"),
+    Style(PURPLE, "longdash", "cross"),
+    Style(RED, "longdashdot", "x"),
 )
+LINE_STYLES = PLAIN_LINES + tuple(
+    Style(PLAIN_LINES[position - shift].colour, plain.dash, PLAIN_LINES[position - shift].symbol, marked=True)
+    for shift in (1, 2)
+    for position, plain in enumerate(PLAIN_LINES)
+)
+"""More lines than one chart has. Each is told without its colour: by its dash, and by the symbols on it or none."""
+MARKS = 12
+"""Symbols on a marked line, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +121,16 @@ def lines(
             pale = {"color": each.style.colour, "width": 1}
             figure.add_scatter(**common, y=list(each.y), mode="lines", line=pale, opacity=0.35)
             common["hoverinfo"] = "skip"
-        figure.add_scatter(**common, y=smooth(each.y, window), mode="lines", line=line)
+        if each.style.marked:
+            common["marker"] = {"symbol": each.style.symbol, "size": 8, "maxdisplayed": MARKS}
+        mode = "lines+markers" if each.style.marked else "lines"
+        figure.add_scatter(**common, y=smooth(each.y, window), mode=mode, line=line)
     figure.update_xaxes(title="step", tickformat=",d")
     figure.update_yaxes(hoverformat=".1%" if percent else ".4~g", exponentformat="power", separatethousands=True)
     if percent:
         figure.update_yaxes(tickformat=".0%")
-    keys = [Key(each.label, each.style, True, each.points) for each in series] if len(series) > 1 else []
+    entries = [Key(each.label, each.style, True, each.points or each.style.marked) for each in series]
+    keys = entries if len(series) > 1 else []
     return _chart(identity, title, caption, "; ".join(_trend(each, window, percent) for each in series), keys, figure)
 
 

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from rlsp.config import to_toml
 from rlsp.evaluation.evaluate import Summary
 from rlsp.report import wording
-from rlsp.report.alarms import read_alarms
+from rlsp.report.alarms import none_raised, read_alarms
 from rlsp.report.evaluations import BASE, Difference, compare, read_evaluations
 from rlsp.report.examples import choose
 from rlsp.report.figures import accuracy_by_stage, by_level, styles
@@ -89,6 +89,7 @@ def render(run: Run) -> str:
         result_charts=result_charts,
         training=training,
         alarms=read_alarms(run),
+        none_raised=none_raised,
         sft=sft,
         samples=choose(run, evaluations),
         meanings=MEANINGS,

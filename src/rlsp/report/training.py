@@ -69,8 +69,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """`main`: the large charts; `health`: the small ones; `facts`: what the whole training took."""
+    """`steps`: how many there are so far; `main`: the large charts; `health`: the small ones; `facts`: what the whole
+    training took."""
 
+    steps: int
     main: list[Chart]
     health: list[Chart]
     facts: str
@@ -102,6 +104,7 @@ def rl_training(run: Run, recipe: Recipe) -> Training | None:
         return None
     window = _window(len(metrics))
     return Training(
+        len(metrics),
         [chart for chart in _main_charts(metrics, recipe, window) if chart],
         [chart for chart in (_health_chart(metrics, key, window) for key in HEALTH) if chart],
         _facts(metrics, recipe),
@@ -159,11 +162,17 @@ def _health_chart(metrics: Sequence[Metrics], key: str, window: int) -> Chart | 
 def _series(metrics: Sequence[Metrics], labels: Mapping[str, str], points: bool = False) -> list[Series]:
     """The series that have a value at one step or more, each in a style of its own."""
     found = []
-    for (key, label), style in zip(labels.items(), LINE_STYLES, strict=False):
+    for position, (key, label) in enumerate(labels.items()):
         present = [each for each in metrics if key in each]
         if present:
             found.append(
-                Series(label, [each["step"] for each in present], [each[key] for each in present], style, points)
+                Series(
+                    label,
+                    [each["step"] for each in present],
+                    [each[key] for each in present],
+                    LINE_STYLES[position],
+                    points,
+                )
             )
     return found
 

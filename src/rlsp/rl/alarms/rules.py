@@ -28,20 +28,31 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """The mean of a window is at least `level` and STANDARD_ERRORS of its own, as the problems of its steps tell."""
+
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """An alarm's name, the metric and its movement; `label` says what the metric is, `meaning` why the movement is
-    suspicious, `remedy` what to try."""
+    """An alarm's name, the metric and its movement; `label` says what the metric is, as the subject of a sentence,
+    `meaning` why the movement is suspicious, `remedy` what to try; `unit` follows the metric's value."""
 
     name: AlarmName
     metric: str
-    movement: Rise | Level
+    movement: Rise | Level | Gap
     label: str
     meaning: str
     remedy: str
+    unit: str = ""
 
 
 STANDARD_ERRORS = 4.0
-"""A rise counts when it is this many standard errors of the difference of the two windows' means."""
+"""A rise counts when it is this many standard errors of the difference of the two windows' means, a gap when it is
+this many from 0."""
+
+DEVIATIONS = " standard deviations"
 
 RULES = (
     Rule(
@@ -63,10 +74,11 @@ RULES = (
     Rule(
         "judge",
         "judge_gap",
-        Level(0.2),
-        "the judge's grades of wrong responses above those of right ones, in standard deviations,",
-        "the judge prefers what the verifier turns down: it is being talked to, or its rubric pays for show",
+        Gap(0.2),
+        "the judge's preference for wrong responses over right ones to the same problem",
+        "the judge is being talked to, or its rubric pays for show",
         "read the responses, tighten the rubric, or lower exploration.judge.weight",
+        DEVIATIONS,
     ),
     Rule(
         "early-answer",
@@ -95,25 +107,27 @@ RULES = (
     Rule(
         "shield",
         "unjudged_gap",
-        Level(0.2),
-        "the reward of unjudged responses above that of wrong ones, in standard deviations,",
-        "a response that the verifier gives up on pays more than a wrong one: a shield to hide behind",
+        Gap(0.2),
+        "the lead in reward of unjudged responses over wrong ones to the same problem",
+        "to be given up on by the verifier pays more than to be wrong, and makes a shield to hide behind",
         "cap the pay for length, or set reward.truncation = 'floor'",
+        DEVIATIONS,
     ),
     Rule(
         "constant-verdicts",
         "disagreeing_under_one_verdict",
         Level(0.25, first=True),
         "the share of problems with different answers under one and the same verdict",
-        "every response of the run has had one verdict from the start: the verifier is broken, or the task is hopeless",
-        "judge some responses by hand with `rlsp verify`, or choose easier problems",
+        "every response of the run has had one verdict from the start, so the verifier is broken or the task hopeless",
+        "judge some responses by hand, compare the verifier with another by `rlsp verify audit`, or choose easier "
+        "problems",
     ),
     Rule(
         "right-rejected",
         "right_rejected_share",
         Rise(0.1),
         "the share of rejected lines that solve the problem",
-        "the policy throws right lines away so as to go on: search is feigned",
+        "the policy throws right lines away so as to go on, and only feigns to search",
         "lower the pay for length, or give exploration.behaviour a weight",
     ),
     Rule(
@@ -121,7 +135,7 @@ RULES = (
         "wrong_accepted_share",
         Rise(0.15),
         "the share of accepted lines that do not solve the problem",
-        "checks say yes to wrong lines: the policy ends its search by a lie",
+        "checks say yes to wrong lines, and the policy ends its search by a lie",
         "see whether truncation or a pay for brevity asks for it; give exploration.behaviour a weight",
     ),
     Rule(

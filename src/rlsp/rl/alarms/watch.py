@@ -11,7 +11,7 @@ from statistics import fmean, variance
 from rlsp.config import Recipe
 from rlsp.config.exploration import OUTCOME_AWARE
 from rlsp.rl.alarms.measures import Measured, clearest, measure
-from rlsp.rl.alarms.rules import STANDARD_ERRORS, Level, Rise, Rule, rules_for
+from rlsp.rl.alarms.rules import STANDARD_ERRORS, Gap, Level, Rise, Rule, rules_for
 from rlsp.types import Alarm, Problem, Proof, Rollout, Score
 
 SMALLEST_GAIN = 0.02
@@ -37,12 +37,13 @@ class Watch:
     """Remembers a number a step and metric, and the clearest rollouts of one window."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.window, self.probe = recipe.alarms.window, recipe.probe
+        self.window, self.probe, self.clamp = recipe.alarms.window, recipe.probe, recipe.reward.clamp
         added_up = recipe.reward.mode == "paper_eq1" and recipe.reward.mix == "reward"
         paid = recipe.exploration.paid if added_up else {}
         self.weights = {name: part.weight for name, part in paid.items() if name not in OUTCOME_AWARE}
         self.rules = [rule for rule in rules_for(self.weights) if rule.name not in recipe.alarms.ignore]
         self.history: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        self.errors: dict[str, list[float]] = defaultdict(list)
         self.recent: deque[Measured] = deque(maxlen=self.window)
         self.quiet: dict[str, int] = {}
 
@@ -60,13 +61,15 @@ class Watch:
         Args:
             metrics: the step's `accuracy`, and `held_out_accuracy` where a probe ran.
         """
-        measured = measure(step, problems, rollouts, scores, self.weights)
+        measured = measure(step, problems, rollouts, scores, self.weights, self.clamp)
         self.recent.append(measured)
         for name in ("accuracy", "held_out_accuracy"):
             if name in metrics:
                 self.history[name].append((step, metrics[name]))
         for name, value in measured.values.items():
             self.history[name].append((step, value))
+        for name, error in measured.errors.items():
+            self.errors[name].append(error)
         alarms = []
         for rule in self.rules:
             if rule.metric in measured.values and (finding := self._begins(rule)):
@@ -97,6 +100,10 @@ class Watch:
             case Level(level, first):
                 holds = min(value for _, value in last) >= ease * level and not (first and len(series) > self.window)
                 return Finding(_steps(last), None, fmean(value for _, value in last)) if holds else None
+            case Gap(level):
+                mean = fmean(value for _, value in last)
+                error = math.hypot(*self.errors[rule.metric][-self.window :]) / self.window
+                return Finding(_steps(last), None, mean) if mean >= ease * max(level, STANDARD_ERRORS * error) else None
             case Rise() as rise:
                 return self._rise(series, rise, ease)
 
@@ -126,7 +133,7 @@ class Watch:
     def _alarm(self, rule: Rule, step: int, finding: Finding) -> Alarm:
         then, before = finding.before or (None, None)
         if then is None or before is None:
-            movement = f"was {number(finding.after)} in steps {span(finding.window)}"
+            movement = f"was {number(finding.after)}{rule.unit} in steps {span(finding.window)}"
         else:
             movement = (
                 f"went from {number(before)} in steps {span(then)} to {number(finding.after)} in steps "
@@ -135,8 +142,8 @@ class Watch:
         if isinstance(rule.movement, Rise) and rule.movement.flat:
             first, last, _ = self._accuracies()
             movement += f", accuracy from {number(first)} to {number(last)}"
-        sentence = f"{rule.label} {movement}: {rule.meaning}; {rule.remedy}"
-        sentence = sentence[0].upper() + sentence[1:]
+        said = (f"{rule.label} {movement}", rule.meaning, rule.remedy)
+        sentence = " ".join(f"{each[0].upper()}{each[1:]}." for each in said)
         return Alarm(rule.name, step, rule.metric, finding.window, before, finding.after, sentence, self._proof(rule))
 
     def _proof(self, rule: Rule) -> tuple[Proof, ...]:
