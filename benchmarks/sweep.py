@@ -19,7 +19,7 @@ from rlsp.errors import InputError
 from rlsp.runs import read_json, read_lines, read_records, write_json, write_records
 from rlsp.types import Problem, Rollout, to_json
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=200)
 BASE, SFT = "base", "sft"
 ROLLOUTS, SUMMARY = "evaluation/rlsp.rollouts.jsonl.zst", "evaluation/rlsp.json"
 
