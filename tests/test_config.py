@@ -18,7 +18,7 @@ from rlsp.config import (
     override,
     to_toml,
 )
-from rlsp.config.exploration import LengthRecipe
+from rlsp.config.exploration import LengthRecipe, NoveltyRecipe
 from rlsp.config.reading import R, find
 from rlsp.errors import InputError
 from rlsp.tasks import GENERATED
@@ -335,3 +335,15 @@ def test_broken_toml_names_the_file(tmp_path: Path, content: bytes) -> None:
     message = refusal(Recipe, str(path))
     assert str(path) in message
     assert "not TOML" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["exploration=novelty", "exploration.novelty.ngram=5"], {"novelty": NoveltyRecipe(ngram=5)}),
+        (["exploration=none", "exploration.novelty.ngram=5"], {"novelty": NoveltyRecipe(ngram=5)}),
+        (["exploration=novelty", "exploration.length={}"], {"novelty": NoveltyRecipe(), "length": LengthRecipe()}),
+    ],
+)
+def test_a_key_adds_to_the_shorthand_before_it(minimal: str, overrides: list[str], parts: dict[str, object]) -> None:
+    assert load(Recipe, minimal, overrides).exploration.parts == parts

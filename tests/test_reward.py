@@ -16,7 +16,7 @@ from rlsp.exploration import BUILDERS, Setting, explorer_for
 from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.length import LengthReward
 from rlsp.exploration.part import Explorer, OutcomeExplorer, Part
-from rlsp.reward import alpha_at, combine, parts, score
+from rlsp.reward import alpha_at, combine, named_means, parts, score
 from rlsp.tasks import chain_sum, countdown
 from rlsp.types import Exploration, Finish, Problem, Reason, Rollout, Verdict
 
@@ -259,6 +259,14 @@ def test_alpha_by_held_out_accuracy() -> None:
     assert reached == pytest.approx([0.5, 0.5, 0.75, 0.875, 1.0, 1.0])
     with pytest.raises(ValueError, match="needs a held-out accuracy"):
         alpha_at(recipe, 0.5)
+
+
+def test_means_by_name_leave_out_what_is_missing() -> None:
+    explorer = composite(a=(2.0, Fixed(Part(0.5))), judge=(1.0, Fixed(Part(None, missing="timed out"))))
+    lost = score([PROBLEM], [rollout(10, RIGHT)], explorer, RewardRecipe(truncation="keep"))
+    had = score([PROBLEM], [rollout(10, RIGHT)], composite(a=(2.0, Fixed(Part(1.5)))), RewardRecipe())
+    assert named_means(lost) == {"a": 0.5}
+    assert named_means([*lost, *had]) == {"total": pytest.approx(0.8 + 0.2 * 2 * 1.5), "a": 1.0}
 
 
 def test_empty_rollout_is_refused() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from rlsp.config import Recipe, RewardRecipe, ScheduleRecipe
 from rlsp.exploration import paper_code
@@ -164,3 +165,12 @@ def combine_all(
         else combine(rollout, verdict, exploration, alpha, recipe)
         for rollout, verdict, exploration in zip(rollouts, verdicts, explorations, strict=True)
     ]
+
+
+def named_means(scores: Sequence[Score]) -> dict[str, float]:
+    """The means of the total and of each part of the exploration reward, over the rollouts that have them."""
+    columns: dict[str, list[float]] = {"total": [score.total for score in scores if score.total is not None]}
+    for score in scores:
+        for name, value in score.exploration.parts.items():
+            columns.setdefault(name, []).append(value)
+    return {name: fmean(values) for name, values in columns.items() if values}

@@ -121,4 +121,4 @@ def plan(
         made = planning.plan(resolved, forces, share, tokens_for(resolved), judging(trusted_code=trust))
     except NoCast as reason:
         raise InputError(f"no plan: whether it ranks rightly can't be checked: {reason}") from None
-    print_plan(resolved, forces, made, share, made.overrides_for(recipe, settings or []))
+    print_plan(resolved, forces, made, share)

@@ -98,6 +98,8 @@ def print_score(recipe: Recipe, found: Explained) -> None:
         unclamped = sum(parts(score.verdict, score.exploration.value, score.alpha))
         if not math.isclose(unclamped, score.total):
             say(f"{unclamped:+.4f} is clamped to ±{recipe.reward.clamp:g}")
+    if recipe.reward.mix == "advantage":
+        say("reward.mix = 'advantage': training normalises each signal over a batch; this is Eq. 1 before that")
     if rollout.truncated:
         say(f"reward.truncation = {recipe.reward.truncation!r}")
     for name, why in score.exploration.missing.items():
@@ -198,12 +200,12 @@ def _bar(pay: float, tax: float) -> str:
     return "".join("┃" if place == middle else "█" if place < end else " " for place in range(BAR + 1))
 
 
-def print_plan(recipe: Recipe, forces: Pull, made: Plan, growth: float, overrides: Sequence[str]) -> None:
+def print_plan(recipe: Recipe, forces: Pull, made: Plan, growth: float) -> None:
     """What to set (`overrides`), and that its ranking was checked."""
     if forces.equilibrium >= made.target:
         say("the recipe as it is pays for more than that already; this pays for just so much:")
     say(f"for {growth:+.0%}, at rest at {made.target:.1f} tokens:")
-    for each in overrides:
+    for each in made.overrides:
         say(f"  --set {quote(each)}")
     if made.alpha != recipe.reward.alpha:
         say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from rlsp.cli.options import (
     judging,
 )
 from rlsp.cli.progress import console
+from rlsp.cli.terminal import say
 from rlsp.cli.verdicts import print_agreement, print_reasons
 from rlsp.config import Recipe, load
 from rlsp.errors import InputError
@@ -80,4 +82,10 @@ def _score_by_recipe(recipe: Recipe, rollouts: Path, problems: Path | None, judg
     scores = reward.score(asked, answered, explorer_for(recipe), recipe.reward, judge)
     write_records(out, scores)
     right = sum(each.verdict.correct for each in scores)
-    console.print(f"{right} of {len(scores)} right; scores: {out}", soft_wrap=True)
+    console.print(f"{right} of {len(scores)} right, at α = {recipe.reward.alpha:g}")
+    for name, values in reward.named_means(scores).items():
+        console.print(f"  {name}: {values:.4g} on average")
+    lost = Counter(f"{name}: {why}" for each in scores for name, why in each.exploration.missing.items())
+    for reason, count in lost.most_common():
+        say(f"  missing in {count} of {len(scores)}: {reason}")
+    console.print(f"scores: {out}", soft_wrap=True)

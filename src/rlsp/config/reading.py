@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from rlsp.config.exploration import ExplorationRecipe
+from rlsp.config.exploration import NONE, ExplorationRecipe
 from rlsp.config.pretraining import PretrainRecipe
 from rlsp.config.recipe import EVALUATION_ALONE, Recipe
 from rlsp.config.reward import RewardRecipe
@@ -56,9 +56,8 @@ def load_for_evaluation(name_or_path: str, overrides: Iterable[str] = ()) -> Rec
     )
 
 
-def override(key: str, value: str | float | Mapping[str, Any]) -> str:
-    """What sets a key to this very value for `load`: a text that looks like a number stays a text, a table is given
-    whole."""
+def override(key: str, value: str | float) -> str:
+    """What sets a key to this very value for `load`: a text that looks like a number stays a text."""
     return f"{key}={_toml_value(value)}"
 
 
@@ -94,9 +93,7 @@ def _toml_table(values: Mapping[str, Any], name: str = "") -> str:
 
 
 def _toml_value(value: Any) -> str:
-    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped. A table in a line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml_value(each)}" for key, each in value.items()) + "}"
+    """JSON's way to write scalars and lists is TOML's too, but for DEL, which TOML wants escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -115,6 +112,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise InputError(f"--set {override!r}: write it as section.key=value")
     *sections, last = key.split(".")
+    if sections[:1] == ["exploration"] and isinstance(short := values.get("exploration"), str):
+        values["exploration"] = {} if short == NONE else {short: {}}
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):

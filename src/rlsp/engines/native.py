@@ -49,6 +49,8 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
     check_capacity(config, longest, recipe.sampling.cache_tokens)
     if accept_reward_risks:
         return ""
+    if recipe.reward.mix == "advantage":
+        return "the reward's ranking was not checked: reward.mix = 'advantage' normalises the signals before they meet"
     try:
         check_ranking(recipe, ModelTokens(tokenizer), judging, problems[0].task)
     except NoCast as reason:

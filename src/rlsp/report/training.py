@@ -122,8 +122,7 @@ def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> lis
          accuracy, True),
         ("length", "Response length", "Tokens a response. Look for growth that accuracy follows; the cap is "
          f"{recipe.sampling.max_response_tokens:,}.", _series(metrics, LENGTHS), False),
-        ("reward", "The two parts of the reward", "Eq. 1. If exploration rises while accuracy does not, the reward is "
-         "being gamed.", reward, False),
+        ("reward", "The two parts of the reward", _reward_caption(recipe.reward), reward, False),
         ("exploration", "The parts of the exploration reward", "Each before its weight. If one grows and accuracy does "
          "not, that one is being gamed.", _series(metrics, parts) if len(parts) > 1 else [], False),
         ("behaviours", "Behaviours", "Mean count a response, found by executing it. Look for checks and backtracks "
@@ -137,6 +136,11 @@ def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> lis
         lines(f"rl-{identity}", title, caption, series, window, percent) if series else None
         for identity, title, caption, series, percent in charts
     ]
+
+
+def _reward_caption(reward: RewardRecipe) -> str:
+    formula = "Eq. 1, before its signals are normalised apart" if reward.mix == "advantage" else "Eq. 1"
+    return f"{formula}. If exploration rises while accuracy does not, the reward is being gamed."
 
 
 def _reward_labels(reward: RewardRecipe) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlsp.config import Recipe, load, override
+from rlsp.config import Recipe, override
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
 from rlsp.runs import Run, read_lines
@@ -77,24 +77,13 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`overrides`: the `--set` texts that move the equilibrium to `target` tokens, `whole` the same with the
-    exploration reward given whole; `ranking`: the planned recipe's."""
+    """`overrides`: the `--set` texts that move the equilibrium to `target` tokens; `ranking`: the planned recipe's."""
 
     target: float
     alpha: float
     overrides: tuple[str, ...]
-    whole: tuple[str, ...]
     recipe: Recipe
     ranking: Ranking
-
-    def overrides_for(self, source: str, settings: list[str]) -> tuple[str, ...]:
-        """The `--set` texts to add to a recipe and its own. After a shorthand such as exploration=length there is no
-        table to set a key of, and only a whole one can be read."""
-        try:
-            load(Recipe, source, [*settings, *self.overrides])
-        except InputError:
-            return self.whole
-        return self.overrides
 
 
 def pull(recipe: Recipe, length: float, kl: float) -> Pull:
@@ -195,8 +184,7 @@ def plan(
         if not failed:
             more = () if alpha == forces.alpha else (override("reward.alpha", alpha),)
             one = override(f"exploration.{name}.{SIZES[name]}", wanted)
-            whole = override("exploration", planned.exploration.model_dump(exclude_defaults=True))
-            return Plan(target, alpha, (one, *more), (whole, *more), planned, rankings[0])
+            return Plan(target, alpha, (one, *more), planned, rankings[0])
     end = ", raise reward.schedule.end" if len(rankings) > 1 and rankings[-1].failed else ""
     raise InputError(
         f"no α below 1 pays for {target:g} tokens and ranks rightly: the tax of {forces.tax:.3g} a token is too high "

@@ -45,6 +45,8 @@ INVARIANTS = (
     Invariant("a long right answer beats a short wrong one", (_C.RIGHT_LONG,), ">", _C.WRONG_SHORT),
     Invariant("right after reasoning beats wrong without any", (_C.RIGHT_SHORT,), ">", _C.WRONG_BARE),
     Invariant("trying, right in half the cases, beats saying nothing", (_C.RIGHT_SHORT, _C.WRONG_SHORT), ">", _C.EMPTY),
+    Invariant("a right answer of the whole budget beats a short wrong one", (_C.FINISHED,), ">", _C.WRONG_SHORT),
+    Invariant("a right answer of the whole budget beats saying nothing", (_C.FINISHED,), ">", _C.EMPTY),
     Invariant("answering first is not worth more than reasoning first", (_C.RIGHT_SHORT,), "≥", _C.ANSWER_FIRST),
     Invariant("echoing the prompt is not worth more than trying", (_C.WRONG_SHORT,), "≥", _C.ECHO),
     Invariant("padding by a loop is not worth more than searching", (_C.RIGHT_LONG,), "≥", _C.LOOP_RIGHT),

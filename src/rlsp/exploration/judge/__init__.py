@@ -101,12 +101,14 @@ class JudgeReward:
 
 
 def judge_reward(recipe: JudgeRecipe) -> JudgeReward:
-    """The judge of a recipe.
+    """The judge of a recipe. At weight 0 nothing is trained on its grades, so its failures stop nothing.
 
     Raises:
         InputError: the package openai or the key is missing.
     """
-    return JudgeReward(client_for(recipe), cache_for(recipe), FailureShare(recipe.max_failures))
+    return JudgeReward(
+        client_for(recipe), cache_for(recipe), FailureShare(recipe.max_failures if recipe.weight > 0 else 1.0)
+    )
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

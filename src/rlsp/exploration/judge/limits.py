@@ -63,6 +63,6 @@ class FailureShare:
         raise InputError(
             f"the judge failed in {len(failures)} of its last {len(recent)} calls "
             f"({len(failures) / len(recent):.0%}; exploration.judge.max_failures = {self.highest:g}), "
-            f"{times} times for: {commonest}; mend the endpoint or choose a model that keeps to JSON, then resume; "
+            f"{times} times for: {commonest}; mend the endpoint or choose a model that keeps to JSON, and start again; "
             "or raise exploration.judge.max_failures"
         )
