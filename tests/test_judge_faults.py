@@ -332,6 +332,13 @@ def test_threads_can_not_pass_the_budget_together() -> None:
     assert budget.reserved == 60
 
 
+def test_a_judge_that_is_a_metric_stops_nothing(tmp_path: Path) -> None:
+    with endpoint(lambda *_: Answer(status=400)) as server:
+        parts = explore(judge(server.url, tmp_path, weight=0, max_failures=0.2, retries=0), 25)
+    assert len(parts) == 25
+    assert all(part.value is None and part.missing for part in parts)
+
+
 def test_failures_are_counted_from_several_threads() -> None:
     share = FailureShare(1.0)
 

@@ -361,3 +361,21 @@ def test_a_job_does_not_start_on_a_reward_that_ranks_wrongly() -> None:
     assert "right beats wrong, both short" in str(refused.value)
     assert native.check(recipe, accept_reward_risks=True) == ""
     assert native.check(load(Recipe, "nano", [*SHRUNK, "demonstrations.count=8"])) == ""
+
+
+def test_signals_that_are_normalised_apart_are_not_ranked_by_their_scale() -> None:
+    heavy = [*SHRUNK, "demonstrations.count=8", "exploration.length.weight=50"]
+    with pytest.raises(InputError, match="ranks standard responses wrongly"):
+        native.check(load(Recipe, "nano", heavy))
+    reason = native.check(load(Recipe, "nano", [*heavy, "reward.mix=advantage"]))
+    assert reason.startswith("the reward's ranking was not checked: reward.mix = 'advantage'")
+
+
+@pytest.mark.parametrize(
+    "exploration",
+    ["{alp = {weight = 6}}", "{pass_rate = {weight = 20}}", "{l1 = {minimum = 1, maximum = 1, weight = 6}}"],
+)
+def test_silence_may_not_beat_a_right_answer_of_the_whole_budget(exploration: str, nano: Tokens) -> None:
+    recipe = load(Recipe, "nano", [f"exploration={exploration}"])
+    ranking = rank(recipe, cast_for(recipe, nano))
+    assert "a right answer of the whole budget beats saying nothing" in failing(ranking)

@@ -201,7 +201,7 @@ def _bar(pay: float, tax: float) -> str:
 
 
 def print_plan(recipe: Recipe, forces: Pull, made: Plan, growth: float) -> None:
-    """What to set (`overrides`), and that its ranking was checked."""
+    """What to set, and that its ranking was checked."""
     if forces.equilibrium >= made.target:
         say("the recipe as it is pays for more than that already; this pays for just so much:")
     say(f"for {growth:+.0%}, at rest at {made.target:.1f} tokens:")
