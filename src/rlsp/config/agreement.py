@@ -29,7 +29,7 @@ def reward_agrees(recipe: Recipe) -> None:
         )
     if recipe.exploration.behaviour and recipe.task.name == "data":
         raise ValueError(
-            "exploration 'behaviour' counts steps that a machine can check, which tasks of name 'data' lack: take "
+            "exploration 'behaviour' counts steps that a machine can check, and a task of name 'data' has none: take "
             "it out, or use a generated task"
         )
     cosine, budget = recipe.exploration.cosine, recipe.sampling.max_response_tokens
