@@ -155,7 +155,8 @@ def resume(directory: Path, recipe: Recipe) -> Run:
         raise InputError(
             f"an alarm paused {directory}, and RL can't go on where it was: it would begin again and delete the policy "
             f"saved in {saved}. Begin a new training with that policy by `rlsp train RECIPE --set model.path={saved} "
-            "--set seed=N --out` another directory; or move the policy elsewhere to repeat this RL; or start over by --overwrite"
+            "--set seed=N --out` another directory; or move the policy elsewhere to repeat this RL; or start over by "
+            "--overwrite"
         )
     then = _flat(manifest["recipe"]) | manifest["inputs"]
     now = _flat(recipe.model_dump(mode="json")) | _inputs(recipe)
