@@ -96,6 +96,16 @@ def test_explain_reads_a_stored_rollout(tmp_path: Path) -> None:
     assert "a run" in refused("explain", str(run.directory), "--answer", "33")
 
 
+def test_plan_takes_length_from_a_run_and_its_kl_unless_one_is_given(tmp_path: Path) -> None:
+    run = runs.create(tmp_path / "run", load(Recipe, "nano"))
+    runs.write_text(run.path("rl", "metrics.jsonl"), '{"step": 1, "length": 40, "kl": 0}\n')
+    arguments = ("plan", "nano", "--run", str(run.directory))
+    assert "taxes nothing" in refused(*arguments)
+    assert "mean length 40 tokens" in call(*arguments, "--kl", "0.13").output
+    assert "both --length and --kl" in refused(*arguments, "--length", "40")
+    assert "both --length and --kl" in refused("plan", "nano", "--length", "40")
+
+
 def test_explain_shows_a_stored_rollout_without_its_model(tmp_path: Path) -> None:
     """Ids of a tokenizer that is not there, lengths as they were counted, hostile text."""
     model = tmp_path / "model"

@@ -110,12 +110,12 @@ def plan(
     trust: TrustOption = False,
 ) -> None:
     """What the next token is paid and taxed, and the C and α for so much more length."""
-    if (run is None) == (length is None or kl is None) or (run is not None and (length is not None or kl is not None)):
-        raise InputError("give either --run, or both --length and --kl")
+    if (run is None) == (length is None) or (run is None and kl is None):
+        raise InputError("give either --run (--kl then stands for the run's own), or both --length and --kl")
     resolved = _load(recipe, settings)
     share = planning.read_growth(growth)
-    now, nats = planning.of_run(run) if run is not None else (length or 0.0, kl or 0.0)
-    forces = planning.pull(resolved, now, nats)
+    now, nats = planning.of_run(run) if run is not None else (length or 0.0, 0.0)
+    forces = planning.pull(resolved, now, nats if kl is None else kl)
     print_pull(forces)
     try:
         made = planning.plan(resolved, forces, share, tokens_for(resolved), judging(trusted_code=trust))
