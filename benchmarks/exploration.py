@@ -239,6 +239,7 @@ def schedule(sweep: Sweep) -> bool:
     results = sweep.run(arms)
     show("α over training, from base", results)
     show_differences(results, arms[0].name)
+    show_differences(results, arms[2].name)
     return True
 
 

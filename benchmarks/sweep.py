@@ -43,11 +43,6 @@ class Result:
     curve: list[dict[str, float]]
     alarms: list[dict[str, Any]]
 
-    def last(self, metric: str, steps: int = 5) -> float:
-        """The metric's mean over the last steps that have it."""
-        values = [each[metric] for each in self.curve if metric in each][-steps:]
-        return sum(values) / len(values)
-
 
 class Sweep:
     """Runs under `out`; `common` settings hold for every arm."""

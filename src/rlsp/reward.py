@@ -81,7 +81,7 @@ def combine_paper_code(
         if "judge" not in exploration.parts:
             rule[paper_code.UNGRADED] = paper_code.FAILED_JUDGE
         grade = exploration.parts.get("judge", paper_code.FAILED_JUDGE)
-        value = alpha * value + (1 - alpha) * judge_weight * grade
+        value = alpha * value + share(alpha, judge_weight, grade)
     explored = replace(exploration, value=value, parts=exploration.parts | rule)
     return Score(rollout.problem_id, rollout.sample, verdict, explored, 0.0, clamped(value, recipe.clamp))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from rlsp.config import Recipe, override
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
+from rlsp.reward import share
 from rlsp.runs import Run, read_lines
 from rlsp.verifiers.settings import STRICT, Settings
 from rlsp.xray.cast import cast_for
@@ -57,7 +58,7 @@ class Pull:
 
     def pay(self, length: float) -> float:
         """(1−α)·d R_ex/dL: reward that one more token earns."""
-        return (1 - self.alpha) * self.slope(length)
+        return share(self.alpha, 1.0, self.slope(length))
 
     @property
     def equilibrium(self) -> float:
@@ -175,7 +176,7 @@ def plan(
     examined = examine(recipe, cast_for(recipe, tokens, verifier), explorer_for(recipe), judging)
     failed: list[str] = []
     for alpha in _upwards(forces.alpha):
-        wanted = float(f"{size * forces.tax / ((1 - alpha) * forces.slope(target)):.6g}")
+        wanted = float(f"{size * forces.tax / share(alpha, 1.0, forces.slope(target)):.6g}")
         planned = _with(recipe, name, wanted, alpha)
         rankings = rank_examined(planned, examined.asked_again(planned, explorer_for(planned), name))
         if unknown := rankings[0].unknown:

@@ -11,6 +11,7 @@ from rlsp.config import Recipe
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
 from rlsp.exploration.composite import Composite
+from rlsp.reward import share
 from rlsp.types import Score
 from rlsp.verifiers.settings import STRICT, Settings
 from rlsp.xray.cast import Cast, Character, cast_for
@@ -132,7 +133,7 @@ def rank_examined(recipe: Recipe, examined: Examined) -> tuple[Ranking, ...]:
 def _at(alpha: float, recipe: Recipe, examined: Examined) -> Ranking:
     scores = examined.scores(recipe, alpha)
     judge = examined.explorer.paid.get("judge")
-    noise = (1 - alpha) * judge.weight * JUDGE_NOISE if judge else 0.0
+    noise = share(alpha, judge.weight, JUDGE_NOISE) if judge else 0.0
     totals = {name: each.total for name, each in scores.items()}
     order = sorted(scores, key=lambda name: math.inf if (total := totals[name]) is None else -total)
     return Ranking(
