@@ -257,12 +257,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--seeds", type=int, default=5, choices=range(2, 12), metavar="2…11")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N")
     parser.add_argument("--jobs", type=int, default=2, help="one-thread processes side by side")
     parser.add_argument("--out", type=Path, default=Path("runs/exploration"))
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
-    console.print(f"{arguments.study}: {arguments.seeds} seeds")
-    sweep = Sweep(arguments.out, [*COMMON, *arguments.settings], arguments.seeds, arguments.jobs)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    console.print(f"{arguments.study}: seeds {seeds.start} to {seeds.stop - 1}")
+    sweep = Sweep(arguments.out, [*COMMON, *arguments.settings], seeds, arguments.jobs)
     return 0 if STUDIES[arguments.study](sweep) else 1
 
 
