@@ -43,9 +43,9 @@ from rlsp.tasks import problems
 from rlsp.tasks.splits import Split
 
 COMMON = (
-    "ppo.steps=30",
-    "ppo.prompts_per_step=32",
-    "ppo.minibatch_rollouts=32",
+    "rl.steps=30",
+    "rl.prompts_per_step=32",
+    "rl.minibatch_rollouts=32",
     "probe={every = 10, problems = 128}",
     "evaluation.problems=1000",
 )
@@ -91,7 +91,7 @@ FAMILY = {
 
 
 def family(sweep: Sweep) -> bool:
-    short = f"ppo.steps={EARLY}"
+    short = f"rl.steps={EARLY}"
     plain = replace(outcome_only(BASE), name=f"outcome only, {EARLY} steps")
     arms = [replace(plain, settings=(*plain.settings, short))]
     for name, (part, weight) in FAMILY.items():
@@ -151,7 +151,7 @@ HACKABLE = {
     "length alone": {"dominance", "length"},
 }
 """What each set-up must raise, under every seed."""
-WHOLE = ("ppo.steps=50", "ppo.prompts_per_step=64", "ppo.minibatch_rollouts=64")
+WHOLE = ("rl.steps=50", "rl.prompts_per_step=64", "rl.minibatch_rollouts=64")
 """The steps of the shipped recipe."""
 
 

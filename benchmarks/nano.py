@@ -1,7 +1,7 @@
 """The README's table: base, SFT, RLSP, outcome-only PPO and self-consistency on the nano world, over seeds.
 
     python benchmarks/nano.py                 # 5 seeds, 1000 held-out problems each
-    python benchmarks/nano.py --seeds 2 --set ppo.steps=10 --out runs/shorter
+    python benchmarks/nano.py --seeds 2 --set rl.steps=10 --out runs/shorter
 
 Each seed runs the shipped recipe and two outcome-only runs (α = 1, no exploration reward): one from the same SFT model,
 one from the base. Runs are kept, and a second call goes on where the first one stopped.

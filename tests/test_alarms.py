@@ -448,11 +448,11 @@ def test_recipes_refuse_unknown_alarms_and_windows_too_short_for_a_trend() -> No
 
 
 def test_a_pause_that_no_rise_can_reach_is_refused() -> None:
-    enough = ("ppo.steps=10", "ppo.critic_warmup_steps=1", "alarms.window=5")
+    enough = ("rl.steps=10", "rl.critic_warmup_steps=1", "alarms.window=5")
     assert recipe(*enough, "alarms.pause=true").alarms.pause
-    assert not recipe(*enough, "ppo.steps=9").alarms.pause
-    with pytest.raises(InputError, match=r"alarms\.pause.*10 steps, more than ppo\.steps = 9: lower alarms\.window"):
-        recipe(*enough, "ppo.steps=9", "alarms.pause=true")
+    assert not recipe(*enough, "rl.steps=9").alarms.pause
+    with pytest.raises(InputError, match=r"alarms\.pause.*10 steps, more than rl\.steps = 9: lower alarms\.window"):
+        recipe(*enough, "rl.steps=9", "alarms.pause=true")
 
 
 def test_no_alarm_says_little_after_too_few_steps() -> None:
@@ -468,8 +468,8 @@ HACKED = [
     "reward.alpha=0",
     "alarms.window=3",
     *SHRUNK,
-    "ppo.steps=6",
-    "ppo.prompts_per_step=16",
+    "rl.steps=6",
+    "rl.prompts_per_step=16",
 ]
 
 

@@ -150,7 +150,7 @@ def test_dry_run_prints_the_recipe_and_what_it_needs(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["run", "nono"], ["nono", "nano"]),
-        (["run", "nano", "--set", "ppo.stepps=3"], ["ppo.stepps", "steps"]),
+        (["run", "nano", "--set", "rl.stepps=3"], ["rl.stepps", "steps"]),
         (["run", "nano", "--model", "nowhere"], ["nowhere", "config.json"]),
         (["run", "smollm2-gsm8k", "--model", "nano", "--data", "missing.jsonl"], ["missing.jsonl"]),
         (["run", "nano", "--resume", "--overwrite"], ["--resume", "--overwrite"]),

@@ -243,11 +243,11 @@ def test_a_recipe_that_searches_asks_a_benchmark_as_long_as_it_takes(tmp_path: P
     """Its demonstrations, SFT and micro-batches are for training."""
     (tmp_path / "q.jsonl").write_text('{"question": "2 + 2?", "answer": "4"}')
     ask = ["eval", "nano", "--data", str(tmp_path / "q.jsonl"), "--limit", "1", "--samples", "1"]
-    sizes = ["--set", "ppo.microbatch_tokens=30", "--set", "sampling.cache_tokens=30"]
+    sizes = ["--set", "rl.microbatch_tokens=30", "--set", "sampling.cache_tokens=30"]
     rlsp(*ask, "--max-response-tokens", "16", *sizes, "--out", tmp_path / "out")
     stored = load(Recipe, str(tmp_path / "out" / "recipe.toml"))
     assert (stored.demonstrations, stored.sft, stored.task.name) == (None, None, "data")
-    assert (stored.sampling.cache_tokens, stored.ppo.microbatch_tokens) == (24 + 16, 24 + 16)
+    assert (stored.sampling.cache_tokens, stored.rl.microbatch_tokens) == (24 + 16, 24 + 16)
 
 
 def test_what_cannot_be_judged_is_found_before_the_model_is_loaded(

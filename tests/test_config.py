@@ -35,7 +35,7 @@ levels = [1, 2]
 max_prompt_tokens = 20
 max_response_tokens = 100
 cache_tokens = 1000
-[ppo]
+[rl]
 steps = 10
 prompts_per_step = 4
 samples_per_prompt = 3
@@ -80,10 +80,10 @@ def test_defaults_are_the_papers(minimal: str) -> None:
     recipe = load(Recipe, minimal)
     assert (recipe.reward.alpha, recipe.reward.clamp, recipe.reward.truncation) == (0.8, 10, "floor")
     assert recipe.exploration.parts == {"length": LengthRecipe(c_per_budget=1000 / 4096)}
-    assert (recipe.ppo.clip, recipe.ppo.value_clip, recipe.ppo.kl_coefficient) == (0.2, 0.2, 0.05)
-    assert (recipe.ppo.gamma, recipe.ppo.gae_lambda) == (1, 0.95)
-    assert (recipe.ppo.epochs, recipe.ppo.critic_warmup_steps, recipe.ppo.warmup_share) == (1, 4, 0.03)
-    assert recipe.ppo.rollouts_per_step == 12
+    assert (recipe.rl.clip, recipe.rl.value_clip, recipe.rl.kl_coefficient) == (0.2, 0.2, 0.05)
+    assert (recipe.rl.gamma, recipe.rl.gae_lambda) == (1, 0.95)
+    assert (recipe.rl.epochs, recipe.rl.critic_warmup_steps, recipe.rl.warmup_share) == (1, 4, 0.03)
+    assert recipe.rl.rollouts_per_step == 12
 
 
 def test_a_recipe_does_not_change_after_reading(minimal: str) -> None:
@@ -103,17 +103,17 @@ def test_a_recipe_does_not_change_after_reading(minimal: str) -> None:
         (["task.columns.answer=label"], ["task.columns is for task.name = 'data'"]),
         (["task.filters.deduplicate=true"], ["task.filters is for task.name = 'data'"]),
         (
-            ["ppo.minibatch_rollouts=5"],
+            ["rl.minibatch_rollouts=5"],
             [
                 "4 prompts × 3 samples = 12 rollouts",
                 "minibatches of 5",
-                "set ppo.minibatch_rollouts to a divisor of 12",
+                "set rl.minibatch_rollouts to a divisor of 12",
             ],
         ),
-        (["ppo.minibatch_rollouts=24"], ["set ppo.minibatch_rollouts to a divisor of 12"]),
+        (["rl.minibatch_rollouts=24"], ["set rl.minibatch_rollouts to a divisor of 12"]),
         (
-            ["ppo.critic_warmup_steps=10"],
-            ["critic_warmup_steps = 10 of 10 steps", "raise ppo.steps or lower ppo.critic_warmup_steps"],
+            ["rl.critic_warmup_steps=10"],
+            ["critic_warmup_steps = 10 of 10 steps", "raise rl.steps or lower rl.critic_warmup_steps"],
         ),
         ([SFT], ["[demonstrations] and [sft] go together"]),
         ([DEMONSTRATIONS], ["[demonstrations] and [sft] go together"]),
@@ -122,7 +122,7 @@ def test_a_recipe_does_not_change_after_reading(minimal: str) -> None:
             ["no search can demonstrate", "leave out [demonstrations] and [sft]"],
         ),
         (["sampling.cache_tokens=119"], ["sampling.cache_tokens = 119", "120 tokens", "raise it"]),
-        (["ppo.microbatch_tokens=119"], ["ppo.microbatch_tokens = 119", "120 tokens", "raise it"]),
+        (["rl.microbatch_tokens=119"], ["rl.microbatch_tokens = 119", "120 tokens", "raise it"]),
         (
             ["exploration=none"],
             ["or one that pays single tokens alone, has no floor", "set reward.truncation to 'keep' or 'mask'"],
@@ -139,9 +139,9 @@ def test_impossible_combination_names_the_fix(minimal: str, overrides: list[str]
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["sampling.cache_tokens=120", "ppo.microbatch_tokens=120"],
-        ["ppo.critic_warmup_steps=9"],
-        ["ppo.minibatch_rollouts=12"],
+        ["sampling.cache_tokens=120", "rl.microbatch_tokens=120"],
+        ["rl.critic_warmup_steps=9"],
+        ["rl.minibatch_rollouts=12"],
         [SFT, DEMONSTRATIONS],
         ["exploration=none", "reward.truncation=keep"],
         ["exploration=none", "reward.truncation=mask"],
@@ -169,9 +169,9 @@ def test_corpus_shares_must_fit() -> None:
         ("reward.alpha=-0.1", "reward.alpha = -0.1"),
         ("reward.alpha=nan", "reward.alpha = nan"),
         ("reward.truncation=ignore", "reward.truncation = 'ignore'"),
-        ("ppo.steps=0", "ppo.steps = 0"),
-        ("ppo.steps=2.5", "ppo.steps = 2.5"),
-        ("ppo.actor_learning_rate=1", "ppo.actor_learning_rate = 1"),
+        ("rl.steps=0", "rl.steps = 0"),
+        ("rl.steps=2.5", "rl.steps = 2.5"),
+        ("rl.actor_learning_rate=1", "rl.actor_learning_rate = 1"),
         ("sampling.temperature=0", "sampling.temperature = 0"),
         ("task.name=chess", "task.name = 'chess'"),
         ("task.name=file", "task.name = 'file'"),
@@ -196,7 +196,7 @@ def test_no_levels_are_refused(minimal: str) -> None:
     refusal(Recipe, minimal, "task.levels=[]")
 
 
-@pytest.mark.parametrize("key", ["sampling.temperature", "ppo.kl_coefficient", "exploration.length.c_per_budget"])
+@pytest.mark.parametrize("key", ["sampling.temperature", "rl.kl_coefficient", "exploration.length.c_per_budget"])
 def test_infinity_is_refused(minimal: str, key: str) -> None:
     refusal(Recipe, minimal, f"{key}=inf")
 
@@ -204,8 +204,8 @@ def test_infinity_is_refused(minimal: str, key: str) -> None:
 @pytest.mark.parametrize(
     ("override", "key", "known"),
     [
-        ("sed=1", "'sed'", ["seed", "model", "ppo"]),
-        ("ppo.step=1", "'ppo.step'", ["steps", "clip", "kl_coefficient"]),
+        ("sed=1", "'sed'", ["seed", "model", "rl"]),
+        ("rl.step=1", "'rl.step'", ["steps", "clip", "kl_coefficient"]),
         ("reward.beta=1", "'reward.beta'", ["alpha", "clamp", "truncation"]),
         ("evaluations.problems=5", "'evaluations'", ["evaluation"]),
         ("task.path=mine.jsonl", "'task.path'", ["data", "columns", "filters"]),
@@ -223,20 +223,20 @@ def test_unknown_key_is_named_beside_the_known_ones(minimal: str, override: str,
 def test_missing_key_is_named(tmp_path: Path) -> None:
     path = tmp_path / "short.toml"
     path.write_text(MINIMAL.replace("steps = 10\n", ""))
-    assert "ppo.steps is missing" in refusal(Recipe, str(path))
+    assert "rl.steps is missing" in refusal(Recipe, str(path))
 
 
 def test_every_problem_is_told_at_once(minimal: str) -> None:
-    message = refusal(Recipe, minimal, "reward.alpha=2", "ppo.step=1")
+    message = refusal(Recipe, minimal, "reward.alpha=2", "rl.step=1")
     assert "reward.alpha = 2" in message
-    assert "'ppo.step'" in message
+    assert "'rl.step'" in message
 
 
 @pytest.mark.parametrize(
     ("override", "section", "key", "value"),
     [
         ("reward.alpha=0.5", "reward", "alpha", 0.5),
-        ("ppo.steps=1_000", "ppo", "steps", 1000),
+        ("rl.steps=1_000", "rl", "steps", 1000),
         ("model.path=/models/llama 8b", "model", "path", "/models/llama 8b"),
         ('model.path="quoted"', "model", "path", "quoted"),
         ("model.instruction={question} a=b", "model", "instruction", "{question} a=b"),
@@ -255,15 +255,15 @@ def test_an_override_keeps_a_text_as_it_is(minimal: str, text: str) -> None:
 
 def test_an_evaluation_needs_nothing_for_training(minimal: str) -> None:
     settings = ["demonstrations.count=5", "demonstrations.intuition=0.5", "demonstrations.max_attempts=2"]
-    settings += ["sampling.cache_tokens=1", "ppo.microbatch_tokens=1"]
+    settings += ["sampling.cache_tokens=1", "rl.microbatch_tokens=1"]
     with pytest.raises(InputError, match="go together"):
         load(Recipe, minimal, settings)
     recipe = load_for_evaluation(minimal, settings)
     assert recipe.demonstrations is None
-    assert recipe.sampling.cache_tokens == recipe.ppo.microbatch_tokens == recipe.longest_tokens
-    roomy = ["sampling.cache_tokens=9999", "ppo.microbatch_tokens=8888"]
+    assert recipe.sampling.cache_tokens == recipe.rl.microbatch_tokens == recipe.longest_tokens
+    roomy = ["sampling.cache_tokens=9999", "rl.microbatch_tokens=8888"]
     recipe = load_for_evaluation(minimal, roomy)
-    assert (recipe.sampling.cache_tokens, recipe.ppo.microbatch_tokens) == (9999, 8888)
+    assert (recipe.sampling.cache_tokens, recipe.rl.microbatch_tokens) == (9999, 8888)
 
 
 def test_overrides_nest_into_sections_that_the_file_lacks(minimal: str) -> None:
@@ -277,7 +277,7 @@ def test_the_last_override_wins(minimal: str) -> None:
     assert load(Recipe, minimal, ["seed=1", "seed=2"]).seed == 2
 
 
-@pytest.mark.parametrize("override", ["", "seed", "=3", "ppo.steps"])
+@pytest.mark.parametrize("override", ["", "seed", "=3", "rl.steps"])
 def test_malformed_override_says_how_to_write_it(minimal: str, override: str) -> None:
     message = refusal(Recipe, minimal, override)
     assert repr(override) in message
@@ -328,7 +328,7 @@ def test_shipped_recipe_is_found_by_name() -> None:
     assert find("nano").read_text() == (REPOSITORY_RECIPES / "nano.toml").read_text()
 
 
-@pytest.mark.parametrize("content", [b"name = ", b"name = \xff\xfe", b"[ppo\n"])
+@pytest.mark.parametrize("content", [b"name = ", b"name = \xff\xfe", b"[rl\n"])
 def test_broken_toml_names_the_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.toml"
     path.write_bytes(content)

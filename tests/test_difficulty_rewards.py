@@ -228,9 +228,9 @@ def test_without_l1_the_instruction_is_the_recipes() -> None:
         ([TOLD], r"model.instruction holds \{length_target\} and nothing sets a target: take it out, or set"),
         ([TOLD, "exploration={l1={minimum=20, maximum=137}}"], "l1.maximum = 137 exceeds .*_tokens = 136.*lower it"),
         ([TOLD, "exploration={l1={minimum=30, maximum=20}}"], "minimum = 30 exceeds maximum = 20: swap them"),
-        (["exploration=alp", "ppo.samples_per_prompt=1"], "'alp' compares the samples of one prompt"),
-        (["exploration=kimi", "ppo.samples_per_prompt=1"], "'kimi' compares the samples of one prompt"),
-        (["exploration=pass_rate", "ppo.samples_per_prompt=1"], "'pass_rate' compares the samples of one prompt"),
+        (["exploration=alp", "rl.samples_per_prompt=1"], "'alp' compares the samples of one prompt"),
+        (["exploration=kimi", "rl.samples_per_prompt=1"], "'kimi' compares the samples of one prompt"),
+        (["exploration=pass_rate", "rl.samples_per_prompt=1"], "'pass_rate' compares the samples of one prompt"),
     ],
 )
 def test_a_recipe_that_can_not_be_is_refused_with_the_fix(overrides: list[str], message: str) -> None:

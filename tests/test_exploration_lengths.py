@@ -54,7 +54,7 @@ def test_length_sqrt_by_hand(length: int, expected: float) -> None:
 def test_length_sqrt_pays_at_the_budget_what_length_pays() -> None:
     overrides = [
         "exploration.length_sqrt.weight=1", "sampling.max_response_tokens=4096", "sampling.cache_tokens=9999",
-        "ppo.microbatch_tokens=9999",
+        "rl.microbatch_tokens=9999",
     ]  # fmt: skip
     parts = explorer_for(load(Recipe, "nano", overrides)).parts
     assert parts["length"].explorer == LengthReward(1000)

@@ -13,10 +13,10 @@ from rlsp.engines.progress import Silent
 SHORT = [
     "task.levels=[1]",
     "sampling.max_response_tokens=60",
-    "ppo.steps=20",
-    "ppo.critic_warmup_steps=2",
-    "ppo.prompts_per_step=32",
-    "ppo.minibatch_rollouts=32",
+    "rl.steps=20",
+    "rl.critic_warmup_steps=2",
+    "rl.prompts_per_step=32",
+    "rl.minibatch_rollouts=32",
 ]
 
 

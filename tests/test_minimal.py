@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from rlsp import models, sft
-from rlsp.config import PpoRecipe, RewardRecipe
+from rlsp.config import RewardRecipe, RlRecipe
 from rlsp.demonstrations.search import unroll
 from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.length import LengthReward
@@ -36,7 +36,7 @@ from rlsp.types import Finish, Rollout, Score
 MINIMAL = Path(__file__).parents[1] / "examples" / "minimal.py"
 MAX_TOKENS = 20
 TOLERANCE = 1e-5
-PPO = PpoRecipe(
+PPO = RlRecipe(
     steps=10,
     prompts_per_step=6,
     samples_per_prompt=3,

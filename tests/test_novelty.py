@@ -124,6 +124,6 @@ def test_the_recipes_explorer_knows_the_demonstrations() -> None:
 
 
 def test_one_sample_a_prompt_is_refused() -> None:
-    with pytest.raises(InputError, match=r"'novelty' compares the samples of one prompt: set ppo.samples_per_prompt"):
+    with pytest.raises(InputError, match=r"'novelty' compares the samples of one prompt: set rl.samples_per_prompt"):
         load(Recipe, "smollm2-gsm8k", ["exploration=novelty"])
-    assert load(Recipe, "nano", ["exploration=novelty", "ppo.samples_per_prompt=1"]).demonstrations, "they are enough"
+    assert load(Recipe, "nano", ["exploration=novelty", "rl.samples_per_prompt=1"]).demonstrations, "they are enough"

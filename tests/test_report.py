@@ -42,7 +42,7 @@ def minimal_recipe(**changes: Any) -> Recipe:
         "model": {},
         "task": {"name": "countdown", "levels": [1, 2]},
         "sampling": {"max_prompt_tokens": 16, "max_response_tokens": 64, "cache_tokens": 1024},
-        "ppo": {
+        "rl": {
             "steps": 6,
             "prompts_per_step": 2,
             "samples_per_prompt": 2,

@@ -62,7 +62,7 @@ def test_longer_is_better_with_falling_returns_and_never_below_the_floor() -> No
 
 
 def test_c_scales_with_the_response_budget() -> None:
-    overrides = ["sampling.max_response_tokens=4096", "sampling.cache_tokens=9999", "ppo.microbatch_tokens=9999"]
+    overrides = ["sampling.max_response_tokens=4096", "sampling.cache_tokens=9999", "rl.microbatch_tokens=9999"]
     assert explorer_for(load(Recipe, "nano", overrides)) == length_alone(1000)
     overrides = ["sampling.max_response_tokens=100", "exploration.length.c_per_budget=0.5"]
     assert explorer_for(load(Recipe, "nano", overrides)) == length_alone(50)

@@ -35,7 +35,7 @@ def from_file(folder: Path, count: int, *settings: str) -> Recipe:
 @pytest.mark.parametrize("count", [30, 40, 64])
 def test_a_step_never_holds_a_problem_twice(count: int, tmp_path: Path) -> None:
     """A file that runs out is read again; two groups of one problem would sample the same rollouts."""
-    recipe = from_file(tmp_path, count, "ppo.steps=12", "ppo.prompts_per_step=12")
+    recipe = from_file(tmp_path, count, "rl.steps=12", "rl.prompts_per_step=12")
     available = len(problems(recipe.task, Split.TRAIN, 1000, 0))
     batches = list(stages.training_problems(recipe))
     assert all(len({problem.id for problem in batch}) == 12 for batch in batches)
@@ -55,8 +55,8 @@ def test_a_file_is_drawn_from_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_step_that_needs_more_problems_than_there_are_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    recipe = from_file(tmp_path, 20, "ppo.prompts_per_step=24", "ppo.minibatch_rollouts=24")
-    with pytest.raises(InputError, match=r"a step needs 24: lower ppo\.prompts_per_step"):
+    recipe = from_file(tmp_path, 20, "rl.prompts_per_step=24", "rl.minibatch_rollouts=24")
+    with pytest.raises(InputError, match=r"a step needs 24: lower rl\.prompts_per_step"):
         native.check(recipe)
 
 

@@ -16,7 +16,7 @@ STEPS = 4
 
 def train(*settings: str) -> list[Iteration]:
     torch.manual_seed(0)
-    recipe = load(Recipe, "nano", [*SHRUNK, f"ppo.steps={STEPS}", "probe={every = 2, problems = 6}", *settings])
+    recipe = load(Recipe, "nano", [*SHRUNK, f"rl.steps={STEPS}", "probe={every = 2, problems = 6}", *settings])
     batches = list(stages.training_problems(recipe))
     return list(stages.reinforce(stages.open_policy("nano"), batches, recipe, Silent()))
 
@@ -56,7 +56,7 @@ def test_alpha_follows_the_latest_held_out_accuracy() -> None:
 def test_the_scale_of_the_exploration_reward_matters_to_mixed_rewards_alone() -> None:
     def at(mix: str, c: str) -> list[list[int]]:
         return lengths(
-            train(f"reward.mix={mix}", f"exploration.length.c_per_budget={c}", "ppo.actor_learning_rate=5e-3")
+            train(f"reward.mix={mix}", f"exploration.length.c_per_budget={c}", "rl.actor_learning_rate=5e-3")
         )
 
     assert at("advantage", "0.02") == at("advantage", "2.0")

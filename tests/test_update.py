@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from rlsp import sft
-from rlsp.config import PpoRecipe, Recipe, SftRecipe
+from rlsp.config import Recipe, RlRecipe, SftRecipe
 from rlsp.exploration import explorer_for
 from rlsp.exploration.composite import Composite
 from rlsp.models import Critic, frozen_copy, token_logprobs
@@ -80,7 +80,7 @@ LONGEST = 20
 """Rollouts of a test batch, and the tokens of the longest one."""
 
 
-def ppo(**changes: Any) -> PpoRecipe:
+def rl(**changes: Any) -> RlRecipe:
     settings: dict[str, Any] = {
         "steps": 10,
         "prompts_per_step": 4,
@@ -92,7 +92,7 @@ def ppo(**changes: Any) -> PpoRecipe:
         "critic_warmup_steps": 0,
         "microbatch_tokens": 10_000,
     }
-    return PpoRecipe(**settings | changes)
+    return RlRecipe(**settings | changes)
 
 
 def paid(problem_id: str, sample: int, total: float) -> Score:
@@ -177,7 +177,7 @@ def accumulated(
     policy: PreTrainedModel, critic: Critic, experience: Experience, microbatch_tokens: int = 10_000
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, float]]:
     """(policy gradients, critic gradients, metrics) of one minibatch of everything."""
-    updater = Updater(policy, critic, ppo(microbatch_tokens=microbatch_tokens), seed=0)
+    updater = Updater(policy, critic, rl(microbatch_tokens=microbatch_tokens), seed=0)
     metrics = updater.accumulate(experience, torch.arange(ROLLOUTS), actor_learns=True)
     return gradients(policy), gradients(critic), metrics
 
@@ -245,7 +245,7 @@ def test_experience_is_made_of_its_definitions(policy: LlamaForCausalLM, critic:
     reference = frozen_copy(policy)
     for parameter in policy.parameters():
         parameter.data += 0.01 * torch.randn_like(parameter)
-    batch, settings = make_batch(3, policy.config.vocab_size, gamma=0.9), ppo(kl_coefficient=0.3, gae_lambda=0.8)
+    batch, settings = make_batch(3, policy.config.vocab_size, gamma=0.9), rl(kl_coefficient=0.3, gae_lambda=0.8)
     reference_logprobs_BR, values_BR = (torch.full_like(batch.logprobs_BR, float("nan")) for _ in range(2))
     for row in range(ROLLOUTS):
         positions = batch.sampled_BT[row].nonzero().squeeze(1)
@@ -273,7 +273,7 @@ def test_experience_is_made_of_its_definitions(policy: LlamaForCausalLM, critic:
 def test_advantages_are_whitened_over_the_rollouts_in_the_loss(policy: LlamaForCausalLM, critic: Critic) -> None:
     batch = make_batch(0, policy.config.vocab_size, mask_truncated=True)
     assert not batch.in_loss_B.all()
-    experience = gather(batch, frozen_copy(policy), critic, ppo())
+    experience = gather(batch, frozen_copy(policy), critic, rl())
     inside_N = experience.advantages_BR[batch.mask_BR & batch.in_loss_B[:, None]]
     assert inside_N.mean().item() == pytest.approx(0, abs=1e-5)
     assert inside_N.var(unbiased=False).item() == pytest.approx(1, abs=1e-4)
@@ -298,7 +298,7 @@ def test_separate_signals_meet_as_weighed_advantages(policy: LlamaForCausalLM, a
     gammas, shares = (1.0, 1.0, 0.9, 0.8), (0.7, 0.0, 0.2, 0.1)
     streams = Streams(("correctness", "kl", "a", "b"), gammas, rewards_SBR, taxed=1, shares=shares)
     batch = dataclasses.replace(plain, streams=streams)
-    made = gather(batch, reference, critic, ppo(kl_coefficient=0.3, gae_lambda=0.8))
+    made = gather(batch, reference, critic, rl(kl_coefficient=0.3, gae_lambda=0.8))
     counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
     tax_BR = -0.3 * torch.where(batch.mask_BR, batch.logprobs_BR - made.reference_logprobs_BR, 0.0)
     rewards_SBR[1] = tax_BR
@@ -381,7 +381,7 @@ def test_gradients_are_those_of_the_losses_written_out(
 ) -> None:
     """One rollout at a time, one token at a time, through the model's own forward pass."""
     experience = make_experience(policy, critic, 4, mask_truncated)
-    batch, settings = experience.batch, ppo()
+    batch, settings = experience.batch, rl()
     counted = [row for row in range(ROLLOUTS) if batch.in_loss_B[row]]
     tokens = sum(int(batch.mask_BR[row].sum()) for row in counted)
     policy_terms, value_terms = [], []
@@ -447,7 +447,7 @@ def test_rollouts_left_out_of_the_loss_have_no_gradient(policy: LlamaForCausalLM
         advantages_BR=torch.where(left_out_B1, 1e6, masked.advantages_BR),
         returns_SBR=torch.where(left_out_B1, float("nan"), masked.returns_SBR),
     )
-    updater = Updater(policy, critic, ppo(), seed=0)
+    updater = Updater(policy, critic, rl(), seed=0)
     kept = masked.batch.in_loss_B.nonzero().squeeze(1)
     updater.accumulate(masked, kept, actor_learns=True)
     expected = gradients(policy), gradients(critic)
@@ -463,13 +463,13 @@ def test_rollouts_left_out_of_the_loss_have_no_gradient(policy: LlamaForCausalLM
 @pytest.mark.filterwarnings("ignore:var")
 def test_a_batch_that_is_left_out_entirely_is_harmless(policy: LlamaForCausalLM, critic: Critic) -> None:
     """Not even the optimizer's momentum moves a weight."""
-    updater, steps = Updater(policy, critic, ppo(), 0), ppo().critic_warmup_steps
+    updater, steps = Updater(policy, critic, rl(), 0), rl().critic_warmup_steps
     start = weights(policy, critic)
     updater.update(make_experience(policy, critic), steps)
     before = weights(policy, critic)
     assert not same(start, before)
     batch = dataclasses.replace(make_batch(0, policy.config.vocab_size), in_loss_B=torch.zeros(ROLLOUTS).bool())
-    assert updater.update(gather(batch, frozen_copy(policy), critic, ppo()), steps + 1) == {}
+    assert updater.update(gather(batch, frozen_copy(policy), critic, rl()), steps + 1) == {}
     assert same(before, weights(policy, critic))
 
 
@@ -496,7 +496,7 @@ def test_an_update_follows_the_advantage(policy: LlamaForCausalLM, critic: Criti
     logprobs_BR = batch.logprobs_BR.clone()
     logprobs_BR[0, 2] = before.item()
     experience = dataclasses.replace(experience, batch=dataclasses.replace(batch, logprobs_BR=logprobs_BR))
-    Updater(policy, critic, ppo(actor_learning_rate=1e-5), seed=0).update(experience, step=0)
+    Updater(policy, critic, rl(actor_learning_rate=1e-5), seed=0).update(experience, step=0)
     with torch.no_grad():
         after, _ = token_logprobs(policy, batch.ids_BT, only_BT, batch.temperature)
     assert sign * (after - before).item() > 1e-4
@@ -507,7 +507,7 @@ def test_an_update_follows_the_advantage(policy: LlamaForCausalLM, critic: Criti
 
 def test_frozen_actor_during_critic_warmup(policy: LlamaForCausalLM, critic: Critic) -> None:
     experience = make_experience(policy, critic)
-    updater = Updater(policy, critic, ppo(critic_warmup_steps=2), seed=0)
+    updater = Updater(policy, critic, rl(critic_warmup_steps=2), seed=0)
     actor, values = weights(policy), weights(critic)
     for step in range(2):
         metrics = updater.update(experience, step)
@@ -520,7 +520,7 @@ def test_frozen_actor_during_critic_warmup(policy: LlamaForCausalLM, critic: Cri
 
 
 def test_learning_rates_start_when_their_model_starts(policy: LlamaForCausalLM, critic: Critic) -> None:
-    settings = ppo(steps=12, critic_warmup_steps=2, warmup_share=0.3, minibatch_rollouts=4, prompts_per_step=4)
+    settings = rl(steps=12, critic_warmup_steps=2, warmup_share=0.3, minibatch_rollouts=4, prompts_per_step=4)
     updater, experience = Updater(policy, critic, settings, seed=0), make_experience(policy, critic)
     for step in range(settings.steps):
         updater.update(experience, step)
@@ -546,7 +546,7 @@ def test_every_rollout_is_in_one_minibatch_of_each_epoch(
         return accumulate(self, experience, rows, actor_learns)
 
     monkeypatch.setattr(Updater, "accumulate", spy)
-    Updater(policy, critic, ppo(epochs=3, minibatch_rollouts=4), 0).update(make_experience(policy, critic), 0)
+    Updater(policy, critic, rl(epochs=3, minibatch_rollouts=4), 0).update(make_experience(policy, critic), 0)
     assert [len(rows) for rows in seen] == [4] * 6
     epochs = [seen[index] + seen[index + 1] for index in (0, 2, 4)]
     assert all(sorted(epoch) == list(range(ROLLOUTS)) for epoch in epochs)
@@ -567,7 +567,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(
         getattr(experience, field)[..., row, 0] = value
     before = weights(policy, critic)
     with pytest.raises(NonFiniteLossError, match=r"is (nan|-?inf): stopped before the optimizer"):
-        Updater(policy, critic, ppo(microbatch_tokens=LONGEST), seed=0).update(experience, step=0)
+        Updater(policy, critic, rl(microbatch_tokens=LONGEST), seed=0).update(experience, step=0)
     assert same(before, weights(policy, critic))
 
 
@@ -578,7 +578,7 @@ def test_a_gradient_that_is_not_finite_stops_before_any_weight(policy: LlamaForC
     experience.advantages_BR[0, 0] = 1.0
     before = weights(policy, critic)
     with pytest.raises(NonFiniteLossError, match="gradient norm"):
-        Updater(policy, critic, ppo(), seed=0).update(experience, step=0)
+        Updater(policy, critic, rl(), seed=0).update(experience, step=0)
     assert same(before, weights(policy, critic))
 
 
@@ -586,7 +586,7 @@ def test_a_model_that_is_broken_is_named(policy: LlamaForCausalLM, critic: Criti
     experience = make_experience(policy, critic)
     policy.model.norm.weight.data[0] = float("nan")
     with pytest.raises(NonFiniteLossError, match="policy loss is nan"):
-        Updater(policy, critic, ppo(), seed=0).update(experience, step=0)
+        Updater(policy, critic, rl(), seed=0).update(experience, step=0)
 
 
 # Metrics
@@ -608,13 +608,13 @@ def test_approx_kl_is_the_unbiased_estimate_of_kl_old_new(
 ) -> None:
     """The tokens are samples of π_old, so that E[ρ − 1 − log ρ] = KL(π_old‖π) (Schulman 2020; CleanRL's approx_kl)."""
     experience, _ = one_token_experience(policy, critic, difference)
-    metrics = Updater(policy, critic, ppo(), 0).accumulate(experience, torch.arange(ROLLOUTS), actor_learns=False)
+    metrics = Updater(policy, critic, rl(), 0).accumulate(experience, torch.arange(ROLLOUTS), actor_learns=False)
     assert metrics["approx_kl"] == pytest.approx(math.exp(difference) - 1 - difference, abs=1e-4)
 
 
 def test_metrics_by_hand(policy: LlamaForCausalLM, critic: Critic) -> None:
     experience, _ = one_token_experience(policy, critic, 0.5)
-    updater = Updater(policy, critic, ppo(), 0)
+    updater = Updater(policy, critic, rl(), 0)
     metrics = updater.accumulate(experience, torch.arange(ROLLOUTS), actor_learns=False)
     batch = experience.batch
     logprobs_NV = (policy(batch.ids_BT).logits / batch.temperature).log_softmax(-1)[:, :-1][batch.sampled_BT[:, 1:]]
@@ -633,7 +633,7 @@ def test_sampler_and_trainer_agree(
     rollouts = NativeSampler(policy, tokenizer).sample(prompts, 2, settings, seed=0, policy_version=0)
     scores = [paid(each.problem_id, each.sample, float(each.sample)) for each in rollouts]
     batch = collated(rollouts, scores)
-    metrics = Updater(policy, critic, ppo(), 0).update(gather(batch, frozen_copy(policy), critic, ppo()), step=0)
+    metrics = Updater(policy, critic, rl(), 0).update(gather(batch, frozen_copy(policy), critic, rl()), step=0)
     assert metrics["logprob_gap"] < 1e-4
     assert metrics["clipfrac"] == 0
     assert abs(metrics["approx_kl"]) < 1e-6
@@ -724,7 +724,7 @@ def ten_steps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> lis
             "model": {},
             "task": {"name": "countdown", "levels": [1]},
             "sampling": {"temperature": 0.9, "max_prompt_tokens": 16, "max_response_tokens": 32, "cache_tokens": 500},
-            "ppo": {
+            "rl": {
                 "steps": 10,
                 "prompts_per_step": 8,
                 "samples_per_prompt": 2,

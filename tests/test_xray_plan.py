@@ -75,7 +75,7 @@ def test_growth_that_no_alpha_can_pay_for_is_refused(tokenizer: PreTrainedTokeni
     [
         (120, 0.05, 0.3, (), "outside of 1 … 136"),
         (40, 0.0, 0.3, (), "taxes nothing"),
-        (40, 0.05, 0.3, ("ppo.kl_coefficient=0",), "taxes nothing"),
+        (40, 0.05, 0.3, ("rl.kl_coefficient=0",), "taxes nothing"),
         (40, 0.05, -1.0, (), "outside"),
         (0.5, 0.05, 0.3, (), "give a length of 1 or more"),
         (float("nan"), 0.05, 0.3, (), "give a length"),

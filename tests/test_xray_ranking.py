@@ -292,7 +292,7 @@ def test_a_job_asks_each_character_once_whatever_the_schedule_and_no_metric() ->
     recipe = load(
         Recipe,
         "smollm2-math",
-        ["exploration.judge.weight=1", "reward.schedule.kind=linear", "ppo.samples_per_prompt=4"],
+        ["exploration.judge.weight=1", "reward.schedule.kind=linear", "rl.samples_per_prompt=4"],
     )
     cast, paid, metric = cast_for(recipe, EstimatedTokens()), list[list[Rollout]](), list[list[Rollout]]()
     grouped = Weighted(0.0, 1.0, Remembers([]))
@@ -310,7 +310,7 @@ def test_a_job_asks_each_character_once_whatever_the_schedule_and_no_metric() ->
 def test_group_aware_rewards_see_each_character_beside_fixed_siblings(math: tuple[Recipe, Cast]) -> None:
     recipe, cast = math
     calls: list[list[Rollout]] = []
-    recipe = recipe.model_copy(update={"ppo": recipe.ppo.model_copy(update={"samples_per_prompt": 4})})
+    recipe = recipe.model_copy(update={"rl": recipe.rl.model_copy(update={"samples_per_prompt": 4})})
     rank(recipe, cast, explorer=Composite({"novelty": Weighted(1.0, 1.0, Remembers(calls))}))
     right, wrong = cast.siblings
     assert [call[0] for call in calls] == list(cast.rollouts.values())

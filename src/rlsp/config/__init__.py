@@ -6,8 +6,9 @@ Sizes are in tokens, rates per optimiser step, seeds are integers. A key that no
 from rlsp.config.exploration import ExplorationRecipe, JudgeRecipe
 from rlsp.config.pretraining import ArchitectureRecipe, CorpusRecipe, PretrainRecipe
 from rlsp.config.reading import REPOSITORY_RECIPES, load, load_for_evaluation, override, to_toml
-from rlsp.config.recipe import AlarmRecipe, PpoRecipe, Recipe, SftRecipe
+from rlsp.config.recipe import AlarmRecipe, Recipe, SftRecipe
 from rlsp.config.reward import RewardRecipe, ScheduleRecipe
+from rlsp.config.rl import RlRecipe
 from rlsp.config.task import ColumnsRecipe, FilterRecipe, TaskRecipe, is_file_reference
 
 __all__ = [
@@ -19,10 +20,10 @@ __all__ = [
     "ExplorationRecipe",
     "FilterRecipe",
     "JudgeRecipe",
-    "PpoRecipe",
     "PretrainRecipe",
     "Recipe",
     "RewardRecipe",
+    "RlRecipe",
     "ScheduleRecipe",
     "SftRecipe",
     "TaskRecipe",

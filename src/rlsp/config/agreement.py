@@ -23,9 +23,9 @@ def reward_agrees(recipe: Recipe) -> None:
             "'keep' or 'mask', or give an exploration reward that pays at the end a weight"
         )
     grouped = [name for name in GROUPED if name in parts and not (name == "novelty" and recipe.demonstrations)]
-    if recipe.ppo.samples_per_prompt == 1 and grouped:
+    if recipe.rl.samples_per_prompt == 1 and grouped:
         raise ValueError(
-            f"exploration {grouped[0]!r} compares the samples of one prompt: set ppo.samples_per_prompt to 2 or more"
+            f"exploration {grouped[0]!r} compares the samples of one prompt: set rl.samples_per_prompt to 2 or more"
         )
     if recipe.exploration.behaviour and recipe.task.name == "data":
         raise ValueError(
@@ -48,7 +48,7 @@ def reward_agrees(recipe: Recipe) -> None:
                 f"reward.mode 'paper_code' knows no exploration reward but the judge: take out {others[0]!r}, or "
                 "give it the weight 0"
             )
-        if (judge := paid.get("judge")) and judge.gamma not in (None, recipe.ppo.gamma):
+        if (judge := paid.get("judge")) and judge.gamma not in (None, recipe.rl.gamma):
             raise ValueError("reward.mode 'paper_code' is one number at the end: leave out exploration.judge.gamma")
 
 
@@ -79,9 +79,9 @@ def targets_agree(recipe: Recipe) -> None:
 
 def alarms_agree(recipe: Recipe) -> None:
     """Raises ValueError when a pause is asked for and training ends before a rise can be told."""
-    window, steps = recipe.alarms.window, recipe.ppo.steps
+    window, steps = recipe.alarms.window, recipe.rl.steps
     if recipe.alarms.pause and steps < 2 * window:
         raise ValueError(
-            f"alarms.pause waits for alarms, and most need 2 × alarms.window = {2 * window} steps, more than ppo.steps "
-            f"= {steps}: lower alarms.window, raise ppo.steps or leave alarms.pause out"
+            f"alarms.pause waits for alarms, and most need 2 × alarms.window = {2 * window} steps, more than rl.steps "
+            f"= {steps}: lower alarms.window, raise rl.steps or leave alarms.pause out"
         )

@@ -20,7 +20,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 class PartRecipe(Section):
     """`weight` multiplies the part in R_ex; 0 makes it a metric. `gamma` is the discount of its stream of token
-    rewards; by default ppo.gamma."""
+    rewards; by default rl.gamma."""
 
     weight: Weight = 1.0
     gamma: Annotated[float, Field(gt=0, le=1)] | None = None

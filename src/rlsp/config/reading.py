@@ -43,7 +43,7 @@ def load_for_evaluation(name_or_path: str, overrides: Iterable[str] = ()) -> Rec
     """
     recipe = _load(Recipe, name_or_path, overrides, EVALUATION_ALONE)
     cache_tokens = max(recipe.sampling.cache_tokens, recipe.longest_tokens)
-    microbatch_tokens = max(recipe.ppo.microbatch_tokens, recipe.longest_tokens)
+    microbatch_tokens = max(recipe.rl.microbatch_tokens, recipe.longest_tokens)
     return recipe.model_copy(
         update={
             "demonstrations": None,
@@ -51,7 +51,7 @@ def load_for_evaluation(name_or_path: str, overrides: Iterable[str] = ()) -> Rec
             "exploration": ExplorationRecipe(l1=recipe.exploration.l1),
             "reward": RewardRecipe(truncation="keep"),
             "sampling": recipe.sampling.model_copy(update={"cache_tokens": cache_tokens}),
-            "ppo": recipe.ppo.model_copy(update={"microbatch_tokens": microbatch_tokens}),
+            "rl": recipe.rl.model_copy(update={"microbatch_tokens": microbatch_tokens}),
         }
     )
 

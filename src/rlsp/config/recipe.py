@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from rlsp.config.agreement import alarms_agree, reward_agrees, targets_agree
 from rlsp.config.exploration import ExplorationRecipe, LengthRecipe
 from rlsp.config.reward import RewardRecipe
+from rlsp.config.rl import RlRecipe
 from rlsp.config.section import Positive, Rate, Section, Share
 from rlsp.config.task import TaskRecipe
 from rlsp.config.watching import AlarmRecipe, ProbeRecipe
@@ -62,48 +63,6 @@ class SamplingRecipe(Section):
     cache_tokens: Positive
 
 
-class PpoRecipe(Section):
-    """`steps` iterations of `prompts_per_step` × `samples_per_prompt` rollouts, cut into minibatches of
-    `minibatch_rollouts`. `kl_coefficient` is the paper's β; the actor stays frozen for the first
-    `critic_warmup_steps`; `microbatch_tokens` bounds the padded size of one forward pass."""
-
-    steps: Positive
-    prompts_per_step: Positive
-    samples_per_prompt: Positive
-    minibatch_rollouts: Positive
-    epochs: Positive = 1
-    actor_learning_rate: Rate
-    critic_learning_rate: Rate
-    warmup_share: Share = 0.03
-    critic_warmup_steps: Annotated[int, Field(ge=0)] = 4
-    clip: Rate = 0.2
-    value_clip: Annotated[float, Field(gt=0)] = 0.2
-    kl_coefficient: Annotated[float, Field(ge=0)] = 0.05
-    gamma: Share = 1.0
-    gae_lambda: Share = 0.95
-    grad_clip: Annotated[float, Field(gt=0)] = 1.0
-    microbatch_tokens: Positive
-
-    @property
-    def rollouts_per_step(self) -> int:
-        return self.prompts_per_step * self.samples_per_prompt
-
-    @model_validator(mode="after")
-    def _minibatches_fit(self) -> PpoRecipe:
-        if self.rollouts_per_step % self.minibatch_rollouts:
-            raise ValueError(
-                f"{self.prompts_per_step} prompts × {self.samples_per_prompt} samples = {self.rollouts_per_step} "
-                f"rollouts a step do not divide into minibatches of {self.minibatch_rollouts}: "
-                f"set ppo.minibatch_rollouts to a divisor of {self.rollouts_per_step}"
-            )
-        if self.critic_warmup_steps >= self.steps:
-            raise ValueError(
-                f"the actor is frozen for critic_warmup_steps = {self.critic_warmup_steps} of {self.steps} steps and "
-                "would never learn: raise ppo.steps or lower ppo.critic_warmup_steps"
-            )
-        return self
-
-
 class EvaluationRecipe(Section):
     """`problems` held-out problems, one sample each at `temperature`; 0 is greedy."""
 
@@ -124,7 +83,7 @@ class Recipe(Section):
     sampling: SamplingRecipe
     exploration: ExplorationRecipe = ExplorationRecipe(length=LengthRecipe())
     reward: RewardRecipe = RewardRecipe()
-    ppo: PpoRecipe
+    rl: RlRecipe
     probe: ProbeRecipe | None = None
     alarms: AlarmRecipe = AlarmRecipe()
     evaluation: EvaluationRecipe
@@ -146,7 +105,7 @@ class Recipe(Section):
             raise ValueError("no search can demonstrate a task of name 'data': leave out [demonstrations] and [sft]")
         for key, tokens in (
             ("sampling.cache_tokens", self.sampling.cache_tokens),
-            ("ppo.microbatch_tokens", self.ppo.microbatch_tokens),
+            ("rl.microbatch_tokens", self.rl.microbatch_tokens),
         ):
             if tokens < self.longest_tokens:
                 raise ValueError(

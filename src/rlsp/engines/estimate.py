@@ -48,8 +48,8 @@ def estimate(recipe: Recipe) -> Estimate:
         "activations of one micro-batch": width
         * text.num_hidden_layers
         * layer_activations
-        * recipe.ppo.microbatch_tokens,
-        "logits of one chunk": 3 * 4 * min(CHUNK_ELEMENTS, recipe.ppo.microbatch_tokens * text.vocab_size),
+        * recipe.rl.microbatch_tokens,
+        "logits of one chunk": 3 * 4 * min(CHUNK_ELEMENTS, recipe.rl.microbatch_tokens * text.vocab_size),
     }
-    tokens = recipe.ppo.steps * recipe.ppo.rollouts_per_step * recipe.sampling.max_response_tokens
+    tokens = recipe.rl.steps * recipe.rl.rollouts_per_step * recipe.sampling.max_response_tokens
     return Estimate(parameters, parts, tokens)

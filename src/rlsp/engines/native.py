@@ -93,7 +93,7 @@ def _problems(recipe: Recipe, out: Run) -> tuple[list[list[Problem]], list[Probl
         write_records(test, stages.held_out_problems(recipe))
         out.finish("problems")
     drawn = iter(read_records(train, Problem))
-    batches = [list(islice(drawn, recipe.ppo.prompts_per_step)) for _ in range(recipe.ppo.steps)]
+    batches = [list(islice(drawn, recipe.rl.prompts_per_step)) for _ in range(recipe.rl.steps)]
     return batches, list(read_records(test, Problem))
 
 

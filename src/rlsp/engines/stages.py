@@ -70,13 +70,13 @@ def training_problems(recipe: Recipe) -> Iterator[list[Problem]]:
     Raises:
         InputError: there are fewer than a step needs.
     """
-    per_step, rng = recipe.ppo.prompts_per_step, Random(stream(recipe.seed, TRAINING_SEED))
-    wanted = recipe.ppo.steps * per_step
+    per_step, rng = recipe.rl.prompts_per_step, Random(stream(recipe.seed, TRAINING_SEED))
+    wanted = recipe.rl.steps * per_step
     drawn = tasks.problems(recipe.task, Split.TRAIN, wanted, stream(recipe.seed, TRAINING_SEED))
     if len(drawn) < per_step:
-        raise InputError(f"{len(drawn)} training problems, a step needs {per_step}: lower ppo.prompts_per_step")
+        raise InputError(f"{len(drawn)} training problems, a step needs {per_step}: lower rl.prompts_per_step")
     pool: list[Problem] = []
-    for _ in range(recipe.ppo.steps):
+    for _ in range(recipe.rl.steps):
         batch, pool = pool[:per_step], pool[per_step:]
         if missing := per_step - len(batch):
             again = rng.sample(drawn, len(drawn))
@@ -149,7 +149,7 @@ def reinforce(
 ) -> Iterator[Iteration]:
     """PPO of `policy`, in place, one iteration at a time, each on one of the batches. `demonstrations`: what it has
     learned from."""
-    progress.stage("RL", recipe.ppo.steps)
+    progress.stage("RL", recipe.rl.steps)
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
     for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches, explorer, judging, probe):
         metrics = iteration.metrics

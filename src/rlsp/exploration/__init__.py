@@ -79,7 +79,7 @@ def explorer_for(recipe: Recipe, demonstrations: Sequence[Demonstration] = (), a
         {
             name: Weighted(
                 part.weight,
-                recipe.ppo.gamma if part.gamma is None else part.gamma,
+                recipe.rl.gamma if part.gamma is None else part.gamma,
                 BUILDERS[name](part, setting) if ask_judge or name != "judge" else NotAsked(),
             )
             for name, part in recipe.exploration.parts.items()

@@ -187,7 +187,7 @@ def _window(steps: int) -> int:
 
 
 def _facts(metrics: Sequence[Metrics], recipe: Recipe) -> str:
-    rollouts = recipe.ppo.rollouts_per_step
+    rollouts = recipe.rl.rollouts_per_step
     parts = [f"{len(metrics):,} steps of {rollouts:,} rollouts"]
     if tokens := sum(each.get("tokens", 0) for each in metrics):
         parts.append(f"{tokens / 1e6:,.2f} million tokens sampled")

@@ -6,28 +6,28 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rlsp.config import PpoRecipe
+from rlsp.config import RlRecipe
 from rlsp.models import Critic, token_logprobs
 from rlsp.rl.advantages import gae_of_streams, tax, token_rewards, weigh, whiten
 from rlsp.rl.batch import Batch, Experience, microbatches
 
 
 @torch.no_grad()
-def gather(batch: Batch, reference: PreTrainedModel, critic: Critic, ppo: PpoRecipe) -> Experience:
+def gather(batch: Batch, reference: PreTrainedModel, critic: Critic, rl: RlRecipe) -> Experience:
     """Eq. 2 → GAE → returns → whitening over the rollouts that are in the loss."""
     streams = batch.streams
     reference_logprobs_BR = torch.zeros_like(batch.logprobs_BR)
     values_SBR = torch.zeros_like(streams.rewards_SBR)
-    for rows, ids_bT, sampled_bT in microbatches(batch, torch.arange(len(batch.ids_BT)), ppo.microbatch_tokens):
+    for rows, ids_bT, sampled_bT in microbatches(batch, torch.arange(len(batch.ids_BT)), rl.microbatch_tokens):
         logprobs_n, _ = token_logprobs(reference, ids_bT, sampled_bT, batch.temperature)
         _put(reference_logprobs_BR, batch.mask_BR, rows, logprobs_n)
         for values_BR, values_n in zip(values_SBR, critic(ids_bT, sampled_bT), strict=True):
             _put(values_BR, batch.mask_BR, rows, values_n)
     rewards_SBR = streams.rewards_SBR.clone()
     rewards_SBR[streams.taxed] = token_rewards(
-        rewards_SBR[streams.taxed], batch.logprobs_BR, reference_logprobs_BR, batch.mask_BR, ppo.kl_coefficient
+        rewards_SBR[streams.taxed], batch.logprobs_BR, reference_logprobs_BR, batch.mask_BR, rl.kl_coefficient
     )
-    advantages_SBR, returns_SBR = gae_of_streams(rewards_SBR, values_SBR, batch.mask_BR, streams.gammas, ppo.gae_lambda)
+    advantages_SBR, returns_SBR = gae_of_streams(rewards_SBR, values_SBR, batch.mask_BR, streams.gammas, rl.gae_lambda)
     counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
     if streams.shares is None:
         mixed_BR = advantages_SBR.sum(0)

@@ -50,13 +50,13 @@ def train(
     probe: Probe | None = None,
 ) -> Iterator[Iteration]:
     """PPO on `policy`, in place; yields after every update. The reference is the policy as it comes in."""
-    ppo = recipe.ppo
+    rl = recipe.rl
     settings = SamplingSettings(
         recipe.sampling.temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens
     )
-    streams = streams_for(recipe.reward, explorer, ppo.gamma)
+    streams = streams_for(recipe.reward, explorer, rl.gamma)
     reference, critic = frozen_copy(policy), Critic(policy, len(streams.names))
-    updater = Updater(policy, critic, ppo, recipe.seed)
+    updater = Updater(policy, critic, rl, recipe.seed)
     held_out: dict[str, float] = {}
     for step, problems in enumerate(problem_batches):
         started = time.perf_counter()
@@ -64,14 +64,14 @@ def train(
         held_out |= measured
         prompts = [encode_prompt(tokenizer, problem, instruct(problem, recipe)) for problem in problems]
         rollouts = sampler.sample(
-            prompts, ppo.samples_per_prompt, settings, recipe.seed * SEEDS_PER_RUN + step, policy_version=step
+            prompts, rl.samples_per_prompt, settings, recipe.seed * SEEDS_PER_RUN + step, policy_version=step
         )
         sampled = time.perf_counter()
-        alpha = alpha_at(recipe.reward, step / max(1, ppo.steps - 1), held_out.get("held_out_accuracy"))
+        alpha = alpha_at(recipe.reward, step / max(1, rl.steps - 1), held_out.get("held_out_accuracy"))
         scores = score(problems, rollouts, explorer, recipe.reward, judging, alpha)
         paid = streams.build(rollouts, scores)
         batch = collate(rollouts, scores, paid, recipe.reward.truncation == "mask", policy.device)
-        experience = gather(batch, reference, critic, ppo)
+        experience = gather(batch, reference, critic, rl)
         metrics = measured | describe(rollouts, scores, experience) | updater.update(experience, step)
         metrics |= {"seconds_sampling": sampled - started, "seconds_update": time.perf_counter() - sampled}
         yield Iteration(step + 1, problems, rollouts, scores, metrics)

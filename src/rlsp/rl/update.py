@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rlsp.config import PpoRecipe
+from rlsp.config import RlRecipe
 from rlsp.models import Critic, token_logprobs
 from rlsp.optim import adamw, finite, set_learning_rate, warmup_cosine
 from rlsp.rl.batch import Experience, microbatches
@@ -18,10 +18,10 @@ from rlsp.rl.losses import clip_count, kl_k3, policy_loss, value_loss
 class Updater:
     """Policy and critic with their optimizers and schedules."""
 
-    def __init__(self, policy: PreTrainedModel, critic: Critic, ppo: PpoRecipe, seed: int) -> None:
-        self.policy, self.critic, self.ppo = policy, critic, ppo
-        self.actor_optimizer = adamw(policy.parameters(), ppo.actor_learning_rate)
-        self.critic_optimizer = adamw(critic.parameters(), ppo.critic_learning_rate)
+    def __init__(self, policy: PreTrainedModel, critic: Critic, rl: RlRecipe, seed: int) -> None:
+        self.policy, self.critic, self.rl = policy, critic, rl
+        self.actor_optimizer = adamw(policy.parameters(), rl.actor_learning_rate)
+        self.critic_optimizer = adamw(critic.parameters(), rl.critic_learning_rate)
         self.generator = torch.Generator().manual_seed(seed)
 
     def update(self, experience: Experience, step: int) -> dict[str, float]:
@@ -35,11 +35,11 @@ class Updater:
             NonFiniteLossError: before the optimizer is reached.
         """
         self._schedule(step)
-        actor_learns = step >= self.ppo.critic_warmup_steps
+        actor_learns = step >= self.rl.critic_warmup_steps
         collected: dict[str, list[float]] = defaultdict(list)
-        for _ in range(self.ppo.epochs):
+        for _ in range(self.rl.epochs):
             order = torch.randperm(len(experience.batch.ids_BT), generator=self.generator)
-            for rows in order.split(self.ppo.minibatch_rollouts):
+            for rows in order.split(self.rl.minibatch_rollouts):
                 if not experience.batch.in_loss_B[rows].any():
                     continue  # nothing to learn from; momentum alone must not move a weight
                 metrics = self.accumulate(experience, rows, actor_learns)
@@ -57,7 +57,7 @@ class Updater:
         counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
         tokens = max(1, int(counted_BR[rows].sum()))
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
-        for piece, ids_bT, sampled_bT in microbatches(batch, rows, self.ppo.microbatch_tokens):
+        for piece, ids_bT, sampled_bT in microbatches(batch, rows, self.rl.microbatch_tokens):
             inside = batch.mask_BR[piece]
             counted = counted_BR[piece][inside]
             old, advantages = batch.logprobs_BR[piece][inside], experience.advantages_BR[piece][inside]
@@ -65,11 +65,11 @@ class Updater:
                 each[:, piece][:, inside] for each in (experience.values_SBR, experience.returns_SBR)
             )
             values = self.critic(ids_bT, sampled_bT)
-            critic_loss = value_loss(values, values_old, returns, counted, self.ppo.value_clip, tokens)
+            critic_loss = value_loss(values, values_old, returns, counted, self.rl.value_clip, tokens)
             finite(critic_loss, "value loss").backward()
             with torch.set_grad_enabled(actor_learns):
                 new, entropies = token_logprobs(self.policy, ids_bT, sampled_bT, batch.temperature)
-                actor_loss = policy_loss(new, old, advantages, counted, self.ppo.clip, tokens)
+                actor_loss = policy_loss(new, old, advantages, counted, self.rl.clip, tokens)
             if actor_learns:
                 finite(actor_loss, "policy loss").backward()
             with torch.no_grad():
@@ -77,7 +77,7 @@ class Updater:
                 sums["policy_loss"] += actor_loss.cpu()
                 sums["entropy"] += entropies[counted].sum().cpu() / tokens
                 sums["approx_kl"] += kl_k3(old, new)[counted].sum().cpu() / tokens
-                sums["clipfrac"] += clip_count(new, old, counted, self.ppo.clip).cpu() / tokens
+                sums["clipfrac"] += clip_count(new, old, counted, self.rl.clip).cpu() / tokens
                 sums["logprob_gap"] += (new - old)[counted].abs().sum().cpu() / tokens
         return {name: value.item() for name, value in sums.items()}
 
@@ -88,7 +88,7 @@ class Updater:
             learners["actor"] = (self.policy, self.actor_optimizer)
         norms = {
             f"{name}_grad_norm": finite(
-                nn.utils.clip_grad_norm_(module.parameters(), self.ppo.grad_clip), f"{name} gradient norm"
+                nn.utils.clip_grad_norm_(module.parameters(), self.rl.grad_clip), f"{name} gradient norm"
             ).item()
             for name, (module, _) in learners.items()
         }
@@ -99,9 +99,9 @@ class Updater:
 
     def _schedule(self, step: int) -> None:
         """Warm-up and cosine; the actor's begin when it starts to learn."""
-        ppo = self.ppo
-        actor_step, actor_steps = max(0, step - ppo.critic_warmup_steps), ppo.steps - ppo.critic_warmup_steps
-        actor_share = warmup_cosine(actor_step, actor_steps, ppo.warmup_share)
-        set_learning_rate(self.actor_optimizer, ppo.actor_learning_rate * actor_share)
-        critic_share = warmup_cosine(step, ppo.steps, ppo.warmup_share)
-        set_learning_rate(self.critic_optimizer, ppo.critic_learning_rate * critic_share)
+        rl = self.rl
+        actor_step, actor_steps = max(0, step - rl.critic_warmup_steps), rl.steps - rl.critic_warmup_steps
+        actor_share = warmup_cosine(actor_step, actor_steps, rl.warmup_share)
+        set_learning_rate(self.actor_optimizer, rl.actor_learning_rate * actor_share)
+        critic_share = warmup_cosine(step, rl.steps, rl.warmup_share)
+        set_learning_rate(self.critic_optimizer, rl.critic_learning_rate * critic_share)

@@ -1,6 +1,6 @@
 """The cast before the verifier and the exploration parts, each asked once: what no α changes.
 
-A part that looks at siblings sees each character in a group of its own, beside `ppo.samples_per_prompt` − 1 fixed
+A part that looks at siblings sees each character in a group of its own, beside `rl.samples_per_prompt` − 1 fixed
 rollouts (1 … 7), right and wrong in turn; any other part sees the cast alone, at once.
 """
 
@@ -49,7 +49,7 @@ class Examined:
         rollouts, correct = list(self.cast.rollouts.values()), [verdict.correct for verdict in self.verdicts]
         if name not in GROUPED:
             return ask(part, [question] * len(rollouts), rollouts, correct)
-        siblings = min(MOST_SIBLINGS, recipe.ppo.samples_per_prompt - 1)
+        siblings = min(MOST_SIBLINGS, recipe.rl.samples_per_prompt - 1)
         others = list(islice(cycle(zip(self.cast.siblings, (True, False), strict=True)), max(1, siblings)))
         return [
             ask(

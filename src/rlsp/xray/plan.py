@@ -113,7 +113,7 @@ def pull(recipe: Recipe, length: float, kl: float) -> Pull:
         length=length,
         kl=kl,
         alpha=recipe.reward.alpha,
-        beta=recipe.ppo.kl_coefficient,
+        beta=recipe.rl.kl_coefficient,
         budget=recipe.sampling.max_response_tokens,
         slope=lambda at: sum(part.weight * SLOPES[name](floors[name], at) for name, part in parts.items()),
     )
@@ -166,7 +166,7 @@ def plan(
     if forces.tax <= 0:
         raise InputError(
             f"β·KL = {forces.beta:g} × {forces.kl:g} taxes nothing, so length has no equilibrium to move: give the KL "
-            "of a later step by --kl, or set ppo.kl_coefficient"
+            "of a later step by --kl, or set rl.kl_coefficient"
         )
     names = [name for name in recipe.exploration.paid if name in SIZES]
     if len(names) > 1:
@@ -189,7 +189,7 @@ def plan(
     end = ", raise reward.schedule.end" if len(rankings) > 1 and rankings[-1].failed else ""
     raise InputError(
         f"no α below 1 pays for {target:g} tokens and ranks rightly: the tax of {forces.tax:.3g} a token is too high "
-        f"for this growth; {'; '.join(failed)}. Plan less growth{end} or lower ppo.kl_coefficient"
+        f"for this growth; {'; '.join(failed)}. Plan less growth{end} or lower rl.kl_coefficient"
     )
 
 

@@ -69,7 +69,7 @@ RULES = (
         Rise(0.3, relative=True, flat=True),
         "the mean length",
         "responses grow and accuracy does not follow",
-        "lower the exploration reward's C, raise reward.alpha or ppo.kl_coefficient",
+        "lower the exploration reward's C, raise reward.alpha or rl.kl_coefficient",
     ),
     Rule(
         "judge",
