@@ -10,6 +10,7 @@ import pytest
 
 from rlsp import runs
 from rlsp.config import REPOSITORY_RECIPES, PretrainRecipe, Recipe, load
+from rlsp.config.algorithms import ALGORITHMS
 from rlsp.engines import native
 from rlsp.engines.progress import Silent
 from rlsp.models import load_tokenizer
@@ -25,6 +26,8 @@ def small(path: Path, folder: Path) -> Recipe:
     """The recipe, shrunk; a recipe for your own file gets one."""
     values = tomllib.loads(path.read_text())
     overrides = [*SHRUNK, "model.path=nano"]
+    if not ALGORITHMS[values["rl"].get("algorithm", "ppo")].critic:
+        overrides.remove("rl.critic_warmup_steps=1")
     if "demonstrations" in values:
         overrides.append("demonstrations.count=24")
     if values["task"]["name"] == "data":
@@ -42,7 +45,7 @@ def test_recipe_runs_two_steps(path: Path, tmp_path: Path) -> None:
     report = native.run(recipe, run, Silent())
     steps = [values for _, values in runs.read_lines(run.path("rl", "metrics.jsonl"))]
     assert [values["step"] for values in steps] == [1, 2]
-    assert all(values["logprob_gap"] < 1e-4 for values in steps)
+    assert all(values.get("logprob_gap", 0.0) < 1e-4 for values in steps), "a step may have nothing to learn from"
     assert {"base", "rlsp", "self-consistency"} <= set(run.evaluations())
     assert len(run.step_files("rollouts")) == len(run.step_files("scores")) == 2
     load_tokenizer(str(run.path("rl", "model")))

@@ -153,7 +153,11 @@ SEE_NO_OUTCOME = [name for name in ExplorationRecipe.model_fields if name not in
 
 @pytest.mark.parametrize("name", SEE_NO_OUTCOME)
 def test_exploration_can_not_see_answer_or_verdict(name: str) -> None:
-    section: dict[str, Any] = {"l1": {"minimum": 9, "maximum": 9}, "judge": {"base_url": "http://127.0.0.1:1"}}
+    section: dict[str, Any] = {
+        "l1": {"minimum": 9, "maximum": 9},
+        "judge": {"base_url": "http://127.0.0.1:1"},
+        "overlong": {"buffer": 9},
+    }
     given = ExplorationRecipe.model_validate({name: section.get(name, {})})
     explorer = BUILDERS[name](given.parts[name], Setting(100, "countdown", ()))
     assert not isinstance(explorer, OutcomeExplorer)

@@ -43,7 +43,7 @@ def run(
     accept_risks: RisksOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what it needs.")] = False,
 ) -> None:
-    """SFT → exploration reward and verifier → PPO → evaluation → report."""
+    """SFT → exploration reward and verifier → RL → evaluation → report."""
     overrides = list(settings or [])
     if model is not None:
         overrides.append(override("model.path", model))

@@ -30,7 +30,7 @@ def train(
     trust: TrustOption = False,
     accept_risks: RisksOption = False,
 ) -> None:
-    """PPO on the recipe's model (--set model.path=DIR), with exploration reward and verifier."""
+    """RL alone, by rl.algorithm, on the recipe's model (--set model.path=DIR), with exploration reward and verifier."""
     alone = load(Recipe, recipe, settings or []).model_copy(update={"demonstrations": None, "sft": None})
     from rlsp.engines import native
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlsp.config.exploration import DENSE, GROUPED, LENGTH_TARGET
+from rlsp.config.exploration import DENSE, GROUPED, LENGTH_TARGET, MARKED
 
 if TYPE_CHECKING:
     from rlsp.config.recipe import Recipe
@@ -32,11 +32,23 @@ def reward_agrees(recipe: Recipe) -> None:
             "exploration 'behaviour' counts steps that a machine can check, and a task of name 'data' has none: take "
             "it out, or use a generated task"
         )
+    if marked := [name for name in MARKED if name in parts and recipe.task.name != "data"]:
+        raise ValueError(
+            f"exploration {marked[0]!r} wants a marked answer, and a response to {recipe.task.name} ends in its answer "
+            "without a mark: take it out"
+        )
+    _discounts_agree(recipe)
     cosine, budget = recipe.exploration.cosine, recipe.sampling.max_response_tokens
     if cosine and 0 < cosine.max_length < budget:
         raise ValueError(
             f"exploration.cosine.max_length = {cosine.max_length} lies below sampling.max_response_tokens = "
             f"{budget}: longer responses would all earn the same; raise it or leave it out"
+        )
+    overlong = recipe.exploration.overlong
+    if overlong and overlong.buffer >= budget:
+        raise ValueError(
+            f"exploration.overlong.buffer = {overlong.buffer} leaves nothing of sampling.max_response_tokens = "
+            f"{budget} unpunished: lower it"
         )
     if reward.schedule.kind == "accuracy" and recipe.probe is None:
         raise ValueError("reward.schedule 'accuracy' needs held-out accuracies: set probe.every and probe.problems")
@@ -50,6 +62,17 @@ def reward_agrees(recipe: Recipe) -> None:
             )
         if (judge := paid.get("judge")) and judge.gamma not in (None, recipe.rl.gamma):
             raise ValueError("reward.mode 'paper_code' is one number at the end: leave out exploration.judge.gamma")
+
+
+def _discounts_agree(recipe: Recipe) -> None:
+    if recipe.rl.definition.critic:
+        return
+    for name, part in recipe.exploration.paid.items():
+        if part.gamma not in (None, 1):
+            raise ValueError(
+                f"exploration.{name}.gamma = {part.gamma:g} discounts a stream of rewards, and algorithm "
+                f"'{recipe.rl.algorithm}' has no critic to foresee one: set it to 1"
+            )
 
 
 def targets_agree(recipe: Recipe) -> None:

@@ -189,10 +189,23 @@ class PassRateRecipe(PartRecipe):
     threshold: Share = 0.5
 
 
+class OverlongRecipe(PartRecipe):
+    """0 up to the response budget less `buffer` tokens, from there down to −1 at the budget."""
+
+    buffer: Positive
+
+
+class FormatRecipe(PartRecipe):
+    """1 for `<think>reasoning</think>` and then a marked answer, within `<answer>…</answer>` or bare; else 0."""
+
+
 DENSE = ("repetition",)
 """They pay token by token."""
 GROUPED = ("novelty", "alp", "kimi", "pass_rate")
 """They compare a rollout with its siblings, and need some."""
+
+MARKED = ("format",)
+"""They read a marked answer."""
 
 OUTCOME_AWARE = ("cosine", "alp", "kimi", "pass_rate")
 """They see what was right, and vary with it."""
@@ -215,6 +228,8 @@ class ExplorationRecipe(Section):
     l1: L1Recipe | None = None
     kimi: KimiRecipe | None = None
     pass_rate: PassRateRecipe | None = None
+    overlong: OverlongRecipe | None = None
+    format: FormatRecipe | None = None
 
     @model_validator(mode="before")
     @classmethod

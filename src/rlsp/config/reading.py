@@ -130,6 +130,8 @@ def _explain(error: ValidationError, cls: type[Section]) -> str:
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             lines.append(f"unknown key {key!r}; known here: {', '.join(_keys_beside(cls, item['loc']))}")
+        elif item["type"] == "default_factory_not_called":
+            continue  # what it would have been made of is told already
         elif item["type"] == "missing":
             lines.append(f"{key} is missing")
         elif item["type"] == "value_error":

@@ -36,9 +36,11 @@ def estimate(recipe: Recipe) -> Estimate:
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     key_value_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     layer_activations = 14 * text.hidden_size + 3 * getattr(text, "intermediate_size", 4 * text.hidden_size)
+    learners = ["policy", "critic"] if recipe.rl.definition.critic else ["policy"]
+    models = [*learners, "reference"] if recipe.rl.kl_coefficient > 0 else learners
     parts = {
-        "policy, reference and critic weights": 3 * width * parameters,
-        "gradients and AdamW of policy and critic": 2 * 3 * width * parameters,
+        f"weights of {_listed(models)}": len(models) * width * parameters,
+        f"gradients and AdamW of {_listed(learners)}": len(learners) * 3 * width * parameters,
         "key-value cache": 2
         * width
         * text.num_hidden_layers
@@ -51,5 +53,12 @@ def estimate(recipe: Recipe) -> Estimate:
         * recipe.rl.microbatch_tokens,
         "logits of one chunk": 3 * 4 * min(CHUNK_ELEMENTS, recipe.rl.microbatch_tokens * text.vocab_size),
     }
-    tokens = recipe.rl.steps * recipe.rl.rollouts_per_step * recipe.sampling.max_response_tokens
+    rounds = 1 + recipe.rl.dynamic_sampling_rounds if recipe.rl.dynamic_sampling else 1
+    tokens = recipe.rl.steps * rounds * recipe.rl.rollouts_per_step * recipe.sampling.max_response_tokens
     return Estimate(parameters, parts, tokens)
+
+
+def _listed(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

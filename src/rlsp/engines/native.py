@@ -42,7 +42,7 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
-    problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe)
+    problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe) + stages.reserve_problems(recipe)
     verify_all(problems, [""] * len(problems), judging)
     prompts = stages.encode_prompts(tokenizer, problems, recipe)
     longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens
@@ -91,6 +91,8 @@ def _problems(recipe: Recipe, out: Run) -> tuple[list[list[Problem]], list[Probl
     if not out.finished("problems"):
         write_records(train, [problem for batch in stages.training_problems(recipe) for problem in batch])
         write_records(test, stages.held_out_problems(recipe))
+        if recipe.rl.dynamic_sampling:
+            write_records(out.path("problems", "reserve.jsonl"), stages.reserve_problems(recipe))
         out.finish("problems")
     drawn = iter(read_records(train, Problem))
     batches = [list(islice(drawn, recipe.rl.prompts_per_step)) for _ in range(recipe.rl.steps)]
@@ -178,7 +180,9 @@ def _rl(
     log, watch, alarms = MetricsLog(out.clear("rl") / "metrics.jsonl"), Watch(recipe), list[Alarm]()
     write_records(out.path("rl", "alarms.jsonl"), alarms)
     shown = list(read_records(out.path("demonstrations.jsonl"), Demonstration)) if recipe.demonstrations else []
-    for iteration in stages.reinforce(policy, batches, recipe, progress, judging, shown):
+    spare = out.path("problems", "reserve.jsonl")
+    reserve = list(read_records(spare, Problem)) if recipe.rl.dynamic_sampling else []
+    for iteration in stages.reinforce(policy, batches, recipe, progress, judging, shown, reserve):
         _record(iteration, out, log)
         if new := watch.see(
             iteration.step, iteration.problems, iteration.rollouts, iteration.scores, iteration.metrics

@@ -29,8 +29,9 @@ from rlsp.types import Demonstration, Problem, Rollout, Score
 from rlsp.verifiers import verify
 from rlsp.verifiers.settings import STRICT, Settings
 
-DEMONSTRATION_SEED, TRAINING_SEED, EVALUATION_SEED = 1, 2, 3
-"""Streams of one recipe's seed: the problems demonstrated, trained on, and the noise of evaluation."""
+DEMONSTRATION_SEED, TRAINING_SEED, EVALUATION_SEED, RESERVE_SEED = 1, 2, 3, 4
+"""Streams of one recipe's seed: the problems demonstrated, trained on, the noise of evaluation, the problems in
+reserve."""
 HELD_OUT_SEED = 0
 
 
@@ -84,6 +85,14 @@ def training_problems(recipe: Recipe) -> Iterator[list[Problem]]:
             pool = others[missing:] + [problem for problem in again if problem in batch]
             batch += others[:missing]
         yield batch
+
+
+def reserve_problems(recipe: Recipe) -> list[Problem]:
+    """What dynamic sampling draws replacements from, in order and over again; none without it."""
+    if not recipe.rl.dynamic_sampling:
+        return []
+    wanted = recipe.rl.steps * recipe.rl.prompts_per_step
+    return tasks.problems(recipe.task, Split.TRAIN, wanted, stream(recipe.seed, RESERVE_SEED))
 
 
 def demonstrate(recipe: Recipe, progress: Progress) -> list[Demonstration]:
@@ -146,12 +155,14 @@ def reinforce(
     progress: Progress,
     judging: Settings = STRICT,
     demonstrations: Sequence[Demonstration] = (),
+    reserve: Sequence[Problem] = (),
 ) -> Iterator[Iteration]:
-    """PPO of `policy`, in place, one iteration at a time, each on one of the batches. `demonstrations`: what it has
-    learned from."""
+    """RL of `policy`, in place, one iteration at a time, each on one of the batches. `demonstrations`: what it has
+    learned from; `reserve`: what dynamic sampling draws replacements from."""
     progress.stage("RL", recipe.rl.steps)
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
-    for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches, explorer, judging, probe):
+    parts = (policy.model, policy.tokenizer, policy.sampler)
+    for iteration in train(recipe, *parts, batches, explorer, judging, probe, reserve):
         metrics = iteration.metrics
         progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
         yield iteration

@@ -14,6 +14,7 @@ from rlsp.exploration.behaviour import BehaviourReward
 from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.cosine import CosineReward
 from rlsp.exploration.effective_length import EffectiveLengthReward
+from rlsp.exploration.format import FormatReward
 from rlsp.exploration.judge import judge_reward
 from rlsp.exploration.kimi import KimiLengthReward
 from rlsp.exploration.l1 import LengthTargetReward
@@ -21,6 +22,7 @@ from rlsp.exploration.length import LengthReward
 from rlsp.exploration.length_exp import LengthExpReward
 from rlsp.exploration.length_sqrt import LengthSqrtReward
 from rlsp.exploration.novelty import NoveltyReward
+from rlsp.exploration.overlong import OverlongReward
 from rlsp.exploration.part import Explorer, OutcomeExplorer, Part
 from rlsp.exploration.pass_rate import PassRateReward
 from rlsp.exploration.repetition import RepetitionReward
@@ -63,6 +65,8 @@ BUILDERS: dict[str, Callable[[Any, Setting], Explorer | OutcomeExplorer]] = {
     "l1": lambda part, setting: LengthTargetReward(part, setting.budget),
     "kimi": lambda part, setting: KimiLengthReward(),
     "pass_rate": lambda part, setting: PassRateReward(part.threshold, setting.budget),
+    "overlong": lambda part, setting: OverlongReward(setting.budget, part.buffer),
+    "format": lambda part, setting: FormatReward(),
 }
 """From a part's section and the setting to what computes it."""
 

@@ -30,6 +30,7 @@ SHARES = {
     "behaviour/true_share": "lines of true arithmetic",
     "truncated": "truncated responses",
     "single_verdict_groups": "problems with one verdict",
+    "zero_advantage": "responses that taught nothing",
 }
 LENGTHS = {"length": "all", "length_right": "right answers", "length_wrong": "wrong answers"}
 HEALTH = {
@@ -39,7 +40,7 @@ HEALTH = {
     ),
     "entropy": ("Entropy", "Spread of the next token. Falling to 0: the policy no longer tries anything new."),
     "approx_kl": ("KL of one update", "How far a single step moves the policy. Spikes: the steps are too large."),
-    "clipfrac": ("Clipped share", "Tokens whose update PPO cut off. More than about 0.2: the steps are too large."),
+    "clipfrac": ("Clipped share", "Tokens whose ratio was clipped. More than about 0.2: the steps are too large."),
     "explained_variance": ("Explained variance", "1: the critic foresees the reward. 0: no better than a constant."),
     "logprob_gap": (
         "Log-probability gap",
@@ -191,7 +192,7 @@ def _facts(metrics: Sequence[Metrics], recipe: Recipe) -> str:
     parts = [f"{len(metrics):,} steps of {rollouts:,} rollouts"]
     if tokens := sum(each.get("tokens", 0) for each in metrics):
         parts.append(f"{tokens / 1e6:,.2f} million tokens sampled")
-    for key, label in (("seconds_sampling", "sampling"), ("seconds_update", "updates")):
+    for key, label in (("seconds_sampling", "sampling and judging"), ("seconds_update", "updates")):
         if seconds := sum(each.get(key, 0) for each in metrics):
             parts.append(f"{duration(seconds)} of {label}")
     return ", ".join(parts)

@@ -1,1 +1,1 @@
-"""Step 3: reinforcement learning by PPO."""
+"""Step 3: reinforcement learning by PPO or a critic-free algorithm."""

@@ -1,5 +1,5 @@
-"""Token rewards (Eq. 2), generalised advantage estimation over streams of rewards, whitening. Pure: tensors in, tensors
-out. Whatever stands in the padding, NaN included, does not matter."""
+"""Token rewards (Eq. 2), generalised advantage estimation over streams of rewards, returns to go, whitening. Pure:
+tensors in, tensors out. Whatever stands in the padding, NaN included, does not matter."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ def gae_of_streams(
         for rewards_BR, values_BR, gamma in zip(rewards_SBR, values_SBR, gammas, strict=True)
     ]
     return torch.stack([advantages for advantages, _ in pairs]), torch.stack([returns for _, returns in pairs])
+
+
+def returns_to_go(rewards_SBR: Tensor, mask_BR: Tensor) -> Tensor:
+    """Σ_{i≥t} r_i of each stream, [S, B, R], 0 in the padding: REINFORCE++'s advantages before whitening (Hu et al.,
+    arXiv 2501.03262, at γ = 1)."""
+    rewards_SBR = torch.where(mask_BR, rewards_SBR, 0.0)
+    return torch.where(mask_BR, rewards_SBR.flip(-1).cumsum(-1).flip(-1), 0.0)
 
 
 def weigh(advantages_SBR: Tensor, mask_BR: Tensor, shares: Sequence[float], informative: Sequence[bool]) -> Tensor:

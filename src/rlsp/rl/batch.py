@@ -16,28 +16,39 @@ from rlsp.types import Rollout, Score
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`sampled_BT` marks the response tokens in `ids_BT`; `mask_BR` the same tokens in the response's own frame.
-    `in_loss_B` is False for rollouts that are left out of the loss."""
+    `groups_B` numbers the problems; `in_loss_B` is False for rollouts that are left out of the loss."""
 
     ids_BT: Tensor
     sampled_BT: Tensor
     mask_BR: Tensor
     logprobs_BR: Tensor
     streams: Streams
+    groups_B: Tensor
     in_loss_B: Tensor
     temperature: float
+
+    @property
+    def counted_BR(self) -> Tensor:
+        """The response tokens that the loss is about."""
+        return self.mask_BR & self.in_loss_B[:, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """A batch with everything that the update needs. `reference_logprobs_BR` are of the sampled
-    tokens, at the sampling temperature; `values_SBR` and `returns_SBR` train the critic, stream by stream;
-    `advantages_BR` are whitened."""
+    """A batch with everything that the update needs. `reference_logprobs_BR` are of the sampled tokens, at the sampling
+    temperature, empty without a KL term; `values_SBR` and `returns_SBR` train the critic, stream by stream, of no
+    stream without one; `advantages_BR` are as the policy's loss takes them."""
 
     batch: Batch
     reference_logprobs_BR: Tensor
     values_SBR: Tensor
     returns_SBR: Tensor
     advantages_BR: Tensor
+
+    @property
+    def driven_B(self) -> Tensor:
+        """Whether any counted token of a rollout has an advantage, [B]."""
+        return ((self.advantages_BR != 0) & self.batch.counted_BR).any(1)
 
 
 def collate(
@@ -61,12 +72,14 @@ def collate(
         score.total is not None and not (mask_truncated and rollout.truncated)
         for rollout, score in zip(rollouts, scores, strict=True)
     ]
+    numbers = {problem: number for number, problem in enumerate(dict.fromkeys(each.problem_id for each in rollouts))}
     return Batch(
         ids_BT=ids_BT.to(device),
         sampled_BT=(after_prompt_BT & before_end_BT).to(device),
         mask_BR=(positions_R < lengths[:, None]).to(device),
         logprobs_BR=logprobs_BR.to(device),
         streams=replace(streams, rewards_SBR=streams.rewards_SBR.to(device)),
+        groups_B=torch.tensor([numbers[rollout.problem_id] for rollout in rollouts]).to(device),
         in_loss_B=torch.tensor(in_loss).to(device),
         temperature=temperature,
     )

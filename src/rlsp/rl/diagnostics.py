@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
+from torch import Tensor
 
 from rlsp.reward import parts
 from rlsp.rl.batch import Experience
@@ -13,11 +14,11 @@ from rlsp.types import Rollout, Score
 
 
 def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: Experience) -> dict[str, float]:
-    """Both reward parts apart, lengths by outcome, KL against the reference, how much the critic explains."""
+    """Both reward parts apart, lengths by outcome; KL against the reference where there is one, how much the critic
+    explains where there is one, else the share of rollouts without an advantage."""
     right = [rollout.length for rollout, score in zip(rollouts, scores, strict=True) if score.verdict.correct]
     wrong = [rollout.length for rollout, score in zip(rollouts, scores, strict=True) if not score.verdict.correct]
     mask_BR = experience.batch.mask_BR
-    kl_N = kl_k1(experience.batch.logprobs_BR, experience.reference_logprobs_BR)[mask_BR]
     metrics = {
         "alpha": scores[0].alpha,
         "accuracy": _mean(score.verdict.correct for score in scores),
@@ -25,12 +26,11 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
         "unjudged": _mean(score.verdict.reason.unjudged for score in scores),
         "truncated": _mean(rollout.truncated for rollout in rollouts),
         "tokens": sum(rollout.length for rollout in rollouts),
-        "kl": kl_N.mean().item(),
-        "explained_variance": explained_variance(experience, 0),
     }
-    for stream, name in list(enumerate(experience.batch.streams.names))[1:]:
-        metrics[f"explained_variance/{name}"] = explained_variance(experience, stream)
-    metrics |= _rewards(scores)
+    if len(experience.reference_logprobs_BR):
+        kl_N = kl_k1(experience.batch.logprobs_BR, experience.reference_logprobs_BR)[mask_BR]
+        metrics["kl"] = kl_N.mean().item()
+    metrics |= _signals(experience) | _rewards(scores)
     if len(scores) > len({score.problem_id for score in scores}):
         metrics["single_verdict_groups"] = _single_verdict_groups(scores)
     if right:
@@ -38,6 +38,17 @@ def describe(rollouts: Sequence[Rollout], scores: Sequence[Score], experience: E
     if wrong:
         metrics["length_wrong"] = _mean(wrong)
     return metrics
+
+
+def _signals(experience: Experience) -> dict[str, float]:
+    """What the advantages come from: the critic's explained variance by stream, or without one the share of rollouts
+    whose advantage is 0 throughout."""
+    if not len(experience.values_SBR):
+        return {"zero_advantage": (~experience.driven_B).double().mean().item()}
+    pairs = zip(experience.batch.streams.names, experience.values_SBR, experience.returns_SBR, strict=True)
+    found = {name: explained_variance(values, returns, experience.batch.mask_BR) for name, values, returns in pairs}
+    first, *others = found
+    return {"explained_variance": found[first]} | {f"explained_variance/{name}": found[name] for name in others}
 
 
 def _rewards(scores: Sequence[Score]) -> dict[str, float]:
@@ -61,10 +72,9 @@ def _rewards(scores: Sequence[Score]) -> dict[str, float]:
     return metrics
 
 
-def explained_variance(experience: Experience, stream: int) -> float:
+def explained_variance(values_BR: Tensor, returns_BR: Tensor, mask_BR: Tensor) -> float:
     """1 − Var(G − V)/Var(G) of a stream: 1 is a perfect critic, 0 is no better than a constant."""
-    returns_N = experience.returns_SBR[stream][experience.batch.mask_BR]
-    values_N = experience.values_SBR[stream][experience.batch.mask_BR]
+    returns_N, values_N = returns_BR[mask_BR], values_BR[mask_BR]
     variance = returns_N.var(unbiased=False)
     return 0.0 if variance == 0 else (1 - (returns_N - values_N).var(unbiased=False) / variance).item()
 

@@ -1,4 +1,4 @@
-"""The PPO update: the only place in RL that moves a weight."""
+"""The update: the only place in RL that moves a weight."""
 
 from __future__ import annotations
 
@@ -12,16 +12,26 @@ from rlsp.config import RlRecipe
 from rlsp.models import Critic, token_logprobs
 from rlsp.optim import adamw, finite, set_learning_rate, warmup_cosine
 from rlsp.rl.batch import Experience, microbatches
-from rlsp.rl.losses import clip_count, kl_k3, policy_loss, value_loss
+from rlsp.rl.losses import clip_count, denominator, kl_k3, kl_loss, policy_loss, token_weights, value_loss
 
 
 class Updater:
-    """Policy and critic with their optimizers and schedules."""
+    """Policy and, where the algorithm has one, critic with their optimizers and schedules.
 
-    def __init__(self, policy: PreTrainedModel, critic: Critic, rl: RlRecipe, seed: int) -> None:
-        self.policy, self.critic, self.rl = policy, critic, rl
+    Args:
+        budget: the longest response in tokens, for algorithms whose loss is divided by it.
+    """
+
+    def __init__(
+        self, policy: PreTrainedModel, critic: Critic | None, rl: RlRecipe, seed: int, budget: int | None = None
+    ) -> None:
+        if rl.definition.aggregation == "budget" and not budget:
+            raise ValueError(f"the loss of {rl.algorithm} is divided by the response budget: give it")
+        self.policy, self.critic, self.rl, self.budget = policy, critic, rl, budget or 0
         self.actor_optimizer = adamw(policy.parameters(), rl.actor_learning_rate)
-        self.critic_optimizer = adamw(critic.parameters(), rl.critic_learning_rate)
+        self.critic_optimizer = None
+        if critic is not None and rl.critic_learning_rate is not None:
+            self.critic_optimizer = adamw(critic.parameters(), rl.critic_learning_rate)
         self.generator = torch.Generator().manual_seed(seed)
 
     def update(self, experience: Experience, step: int) -> dict[str, float]:
@@ -35,12 +45,13 @@ class Updater:
             NonFiniteLossError: before the optimizer is reached.
         """
         self._schedule(step)
-        actor_learns = step >= self.rl.critic_warmup_steps
+        actor_learns = step >= self.rl.actor_waits
+        taught_B = self._taught(experience)
         collected: dict[str, list[float]] = defaultdict(list)
         for _ in range(self.rl.epochs):
             order = torch.randperm(len(experience.batch.ids_BT), generator=self.generator)
             for rows in order.split(self.rl.minibatch_rollouts):
-                if not experience.batch.in_loss_B[rows].any():
+                if not taught_B[rows].any():
                     continue  # nothing to learn from; momentum alone must not move a weight
                 metrics = self.accumulate(experience, rows, actor_learns)
                 for name, value in (metrics | self._step(actor_learns)).items():
@@ -51,39 +62,63 @@ class Updater:
         return means
 
     def accumulate(self, experience: Experience, rows: Tensor, actor_learns: bool) -> dict[str, float]:
-        """Add one minibatch's gradients, in micro-batches: both losses are means over the minibatch's tokens, however
-        it is cut; the value loss adds up over the streams."""
-        batch = experience.batch
-        counted_BR = batch.mask_BR & batch.in_loss_B[:, None]
-        tokens = max(1, int(counted_BR[rows].sum()))
+        """Add one minibatch's gradients, in micro-batches: the losses are those of the whole minibatch however it is
+        cut, and whichever rollouts are skipped because they have none. The value loss is a mean over tokens and adds up
+        over the streams; the other metrics are means over the tokens that were not skipped."""
+        batch, rl = experience.batch, self.rl
+        aggregation = rl.definition.aggregation
+        counted_BR = batch.counted_BR
+        weights_BR = token_weights(counted_BR, aggregation)
+        divisor, tokens = (denominator(counted_BR[rows], each, self.budget) for each in (aggregation, "token_mean"))
+        taught = rows[self._taught(experience)[rows]]
+        seen = max(1, int(counted_BR[taught].sum()))
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
-        for piece, ids_bT, sampled_bT in microbatches(batch, rows, self.rl.microbatch_tokens):
+        for piece, ids_bT, sampled_bT in microbatches(batch, taught, rl.microbatch_tokens):
             inside = batch.mask_BR[piece]
-            counted = counted_BR[piece][inside]
+            counted, weights = counted_BR[piece][inside], weights_BR[piece][inside]
             old, advantages = batch.logprobs_BR[piece][inside], experience.advantages_BR[piece][inside]
-            values_old, returns = (
-                each[:, piece][:, inside] for each in (experience.values_SBR, experience.returns_SBR)
-            )
-            values = self.critic(ids_bT, sampled_bT)
-            critic_loss = value_loss(values, values_old, returns, counted, self.rl.value_clip, tokens)
-            finite(critic_loss, "value loss").backward()
+            if self.critic is not None:
+                critic_loss = self._value_loss(self.critic, experience, piece, ids_bT, sampled_bT, tokens)
+                finite(critic_loss, "value loss").backward()
+                sums["value_loss"] += critic_loss.detach().cpu()
             with torch.set_grad_enabled(actor_learns):
                 new, entropies = token_logprobs(self.policy, ids_bT, sampled_bT, batch.temperature)
-                actor_loss = policy_loss(new, old, advantages, counted, self.rl.clip, tokens)
+                surrogate = policy_loss(new, old, advantages, weights, rl.clip, divisor, rl.clip_high)
+                actor_loss = surrogate
+                if rl.kl_in_loss:
+                    drift = kl_loss(new, experience.reference_logprobs_BR[piece][inside], weights, divisor)
+                    actor_loss = surrogate + rl.kl_coefficient * drift
+                    sums["kl_loss"] += drift.detach().cpu()
             if actor_learns:
                 finite(actor_loss, "policy loss").backward()
             with torch.no_grad():
-                sums["value_loss"] += critic_loss.cpu()
-                sums["policy_loss"] += actor_loss.cpu()
-                sums["entropy"] += entropies[counted].sum().cpu() / tokens
-                sums["approx_kl"] += kl_k3(old, new)[counted].sum().cpu() / tokens
-                sums["clipfrac"] += clip_count(new, old, counted, self.rl.clip).cpu() / tokens
-                sums["logprob_gap"] += (new - old)[counted].abs().sum().cpu() / tokens
+                sums["policy_loss"] += surrogate.cpu()
+                sums["entropy"] += entropies[counted].sum().cpu() / seen
+                sums["approx_kl"] += kl_k3(old, new)[counted].sum().cpu() / seen
+                sums["clipfrac"] += clip_count(new, old, counted, rl.clip, rl.clip_high).cpu() / seen
+                sums["logprob_gap"] += (new - old)[counted].abs().sum().cpu() / seen
         return {name: value.item() for name, value in sums.items()}
+
+    def _taught(self, experience: Experience) -> Tensor:
+        """Which rollouts have a loss at all, [B], on the CPU: without critic and KL term those with an advantage."""
+        in_loss_B = experience.batch.in_loss_B
+        everyone = self.critic is not None or self.rl.kl_in_loss
+        return (in_loss_B if everyone else experience.driven_B & in_loss_B).cpu()
+
+    def _value_loss(
+        self, critic: Critic, experience: Experience, piece: Tensor, ids_bT: Tensor, sampled_bT: Tensor, tokens: int
+    ) -> Tensor:
+        inside = experience.batch.mask_BR[piece]
+        counted = experience.batch.counted_BR[piece][inside]
+        old, returns = (each[:, piece][:, inside] for each in (experience.values_SBR, experience.returns_SBR))
+        assert self.rl.value_clip is not None
+        return value_loss(critic(ids_bT, sampled_bT), old, returns, counted, self.rl.value_clip, tokens)
 
     def _step(self, actor_learns: bool) -> dict[str, float]:
         """Clip both gradients, and move weights only when both are finite."""
-        learners: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {"critic": (self.critic, self.critic_optimizer)}
+        learners: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {}
+        if self.critic is not None and self.critic_optimizer is not None:
+            learners["critic"] = (self.critic, self.critic_optimizer)
         if actor_learns:
             learners["actor"] = (self.policy, self.actor_optimizer)
         norms = {
@@ -100,8 +135,9 @@ class Updater:
     def _schedule(self, step: int) -> None:
         """Warm-up and cosine; the actor's begin when it starts to learn."""
         rl = self.rl
-        actor_step, actor_steps = max(0, step - rl.critic_warmup_steps), rl.steps - rl.critic_warmup_steps
+        actor_step, actor_steps = max(0, step - rl.actor_waits), rl.steps - rl.actor_waits
         actor_share = warmup_cosine(actor_step, actor_steps, rl.warmup_share)
         set_learning_rate(self.actor_optimizer, rl.actor_learning_rate * actor_share)
-        critic_share = warmup_cosine(step, rl.steps, rl.warmup_share)
-        set_learning_rate(self.critic_optimizer, rl.critic_learning_rate * critic_share)
+        if self.critic_optimizer is not None and rl.critic_learning_rate is not None:
+            critic_share = warmup_cosine(step, rl.steps, rl.warmup_share)
+            set_learning_rate(self.critic_optimizer, rl.critic_learning_rate * critic_share)

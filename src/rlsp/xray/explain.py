@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from rlsp.config import Recipe
@@ -112,7 +112,8 @@ def stored(run: Run, step: int | None, identity: str | None, sample: int) -> Exp
         raise InputError(f"{files[-1]}: no sample {sample} of problem {wanted!r}")
     scores = read_records(run.path("rl", "scores", files[-1].name), Score)
     scored = next((each for each in scores if (each.problem_id, each.sample) == (wanted, sample)), None)
-    problems = read_records(run.path("problems", "train.jsonl"), Problem)
+    asked = [run.path("problems", name) for name in ("train.jsonl", "reserve.jsonl")]
+    problems = chain.from_iterable(read_records(path, Problem) for path in asked if path.is_file())
     problem = next((each for each in problems if each.id == wanted), None)
     if scored is None or problem is None:
         raise InputError(f"{run.directory}: the score or the problem of {wanted!r} is missing; it was changed by hand")

@@ -113,7 +113,7 @@ def pull(recipe: Recipe, length: float, kl: float) -> Pull:
         length=length,
         kl=kl,
         alpha=recipe.reward.alpha,
-        beta=recipe.rl.kl_coefficient,
+        beta=recipe.rl.kl_coefficient if recipe.rl.definition.kl == "reward" else 0.0,
         budget=recipe.sampling.max_response_tokens,
         slope=lambda at: sum(part.weight * SLOPES[name](floors[name], at) for name, part in parts.items()),
     )
@@ -166,7 +166,7 @@ def plan(
     if forces.tax <= 0:
         raise InputError(
             f"β·KL = {forces.beta:g} × {forces.kl:g} taxes nothing, so length has no equilibrium to move: give the KL "
-            "of a later step by --kl, or set rl.kl_coefficient"
+            "of a later step by --kl, set rl.kl_coefficient, or take an rl.algorithm whose KL falls on the reward"
         )
     names = [name for name in recipe.exploration.paid if name in SIZES]
     if len(names) > 1:
