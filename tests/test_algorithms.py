@@ -428,7 +428,7 @@ def train(*settings: str, recipe: str = "nano-grpo") -> tuple[list[Iteration], b
 
 
 @pytest.mark.parametrize("algorithm", CRITIC_FREE)
-def test_two_steps_move_the_policy(algorithm: str) -> None:
+def test_two_steps_move_the_policy(algorithm: AlgorithmName) -> None:
     iterations, moved = train(
         f"rl.algorithm={algorithm}",
         "exploration={length={}, repetition={ngram=4, gamma=1}}",

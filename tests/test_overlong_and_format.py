@@ -93,9 +93,10 @@ def test_no_reasoning_can_break_the_format_but_by_a_tag(reasoning: str) -> None:
     assert follows(f"<think>{reasoning}</think>{ANSWER}") is bool(reasoning.strip() and not tagged)
 
 
-@pytest.mark.parametrize(
-    "piece", ["<think>", "</think>", "<answer>", "\\boxed{", "####", "answer is ", "the answer to "]
-)
+JUNK = ["<think>", "</think>", "<answer>", "\\boxed{", "####", "answer is ", "the answer to "]
+
+
+@pytest.mark.parametrize("piece", JUNK)
 def test_long_junk_is_read_at_once(piece: str) -> None:
     started = time.perf_counter()
     follows("<think>x</think>" + piece * 50_000)

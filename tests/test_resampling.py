@@ -66,7 +66,8 @@ def test_rounds_run_out_and_training_goes_on() -> None:
 
 
 def test_a_reserve_without_other_problems_ends_it() -> None:
-    kept, metrics = resample([group("a", 1, 1), group("b", 0, 1)], Reserve([problem("a"), problem("b")]), 9, Asked(), 0)
+    reserve = Reserve([problem("a"), problem("b")])
+    kept, metrics = resample([group("a", 1, 1), group("b", 0, 1)], reserve, 9, Asked(), False)
     assert names(kept) == ["a", "b"] and metrics["replaced_groups"] == 0
     assert resample([group("a", 1, 1)], Reserve([]), 9, Asked(), False)[1]["replaced_groups"] == 0
 
