@@ -41,7 +41,7 @@ def z_score(totals_B: Tensor, groups_B: Tensor, counted_B: Tensor) -> Tensor:
 
 
 def leave_one_out(totals_B: Tensor, groups_B: Tensor, counted_B: Tensor) -> Tensor:
-    """r_i − mean_{j≠i}(r_j) = n/(n−1) · (r_i − mean(r)) (RLOO: Ahmadian et al., arXiv 2402.14740, Eq. 8)."""
+    """r_i − mean_{j≠i}(r_j) = n/(n−1) · (r_i − mean(r)) (RLOO: Ahmadian et al., arXiv 2402.14740)."""
     sizes_B = _sizes(totals_B, groups_B, counted_B)
     return centred(totals_B, groups_B, counted_B) * sizes_B / (sizes_B - 1).clamp(min=1)
 
