@@ -113,7 +113,7 @@ def test_the_defaults_are_the_algorithms() -> None:
         (["rl.algorithm=a2c"], ["rl.algorithm = 'a2c'", "reinforce++"]),
         (["exploration.repetition.weight=1"], ["exploration.repetition.gamma = 0.99", "set it to 1"]),
         (["exploration.overlong.buffer=136"], ["exploration.overlong.buffer = 136", "lower it"]),
-        (["exploration.format.weight=0"], ["'format' wants a marked answer", "take it out"]),
+        (["exploration.format.weight=1"], ["'format' wants a marked answer", "take it out"]),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_fix(settings: list[str], fragments: list[str]) -> None:

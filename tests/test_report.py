@@ -389,7 +389,11 @@ def test_report_needs_neither_torch_nor_rl() -> None:
 
 def test_every_part_of_the_exploration_reward_is_drawn_in_a_style_told_without_its_colour(tmp_path: Path) -> None:
     names = list(ExplorationRecipe.model_fields)
-    given = {"length": {}, "l1": {"weight": 0.0, "minimum": 20, "maximum": 20}}
+    given = {
+        "length": {},
+        "l1": {"weight": 0.0, "minimum": 20, "maximum": 20},
+        "overlong": {"weight": 0.0, "buffer": 20},
+    }
     every = Recipe.model_validate(
         load(Recipe, "nano", []).model_dump()
         | {"exploration": {name: given.get(name, {"weight": 0.0}) for name in names}}
@@ -400,8 +404,8 @@ def test_every_part_of_the_exploration_reward_is_drawn_in_a_style_told_without_i
     assert training is not None
     chart = next(each for each in training.main if each.identity == "rl-exploration")
     assert [key.label for key in chart.keys] == names
-    assert len(names) == 13
-    assert len({(key.style.dash, key.symbol and key.style.symbol) for key in chart.keys}) == 13
-    assert len({(key.style.dash, key.style.colour) for key in chart.keys}) == 13
+    assert len(names) == 15
+    assert len({(key.style.dash, key.symbol and key.style.symbol) for key in chart.keys}) == 15
+    assert len({(key.style.dash, key.style.colour) for key in chart.keys}) == 15
     modes = [trace["mode"] for trace in json.loads(chart.figure)["data"]]
     assert modes == ["lines+markers" if key.symbol else "lines" for key in chart.keys]

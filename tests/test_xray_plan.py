@@ -190,3 +190,10 @@ def test_a_judge_that_is_gone_ends_the_plan_by_name(
     monkeypatch.setitem(BUILDERS, "judge", lambda part, setting: Gone())
     with pytest.raises(InputError, match="exploration 'judge': connection failed"):
         planned(tokenizer, 40, 0.1, 0.3, "exploration.judge.weight=0.1")
+
+
+def test_a_kl_in_the_loss_taxes_no_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    grpo = load(Recipe, "nano-grpo", ["exploration=length", "reward.alpha=0.8"])
+    assert grpo.rl.kl_coefficient > 0 and pull(grpo, 40, 0.05).tax == 0
+    with pytest.raises(InputError, match="falls on the reward"):
+        plan(grpo, pull(grpo, 40, 0.05), 0.3, ModelTokens(tokenizer))

@@ -32,7 +32,7 @@ def reward_agrees(recipe: Recipe) -> None:
             "exploration 'behaviour' counts steps that a machine can check, and a task of name 'data' has none: take "
             "it out, or use a generated task"
         )
-    if marked := [name for name in MARKED if name in parts and recipe.task.name != "data"]:
+    if marked := [name for name in MARKED if name in paid and recipe.task.name != "data"]:
         raise ValueError(
             f"exploration {marked[0]!r} wants a marked answer, and a response to {recipe.task.name} ends in its answer "
             "without a mark: take it out"
