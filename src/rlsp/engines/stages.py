@@ -17,6 +17,7 @@ from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.exploration import explorer_for
+from rlsp.lora import adapted, merged
 from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
 from rlsp.prompts import encode_prompt, encode_response, instruct
 from rlsp.reward import score
@@ -43,8 +44,8 @@ class Policy:
     sampler: NativeSampler
 
     def save(self, directory: Path) -> None:
-        """Write a Hugging Face checkpoint."""
-        checkpoints.save(self.model, self.tokenizer, directory)
+        """Write a Hugging Face checkpoint, adapters merged into the weights."""
+        checkpoints.save(merged(self.model), self.tokenizer, directory)
 
 
 def open_policy(path: str) -> Policy:
@@ -136,7 +137,8 @@ def finetune(
         progress.advance(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
         log(metrics)
 
-    sft.train(policy.model, examples, recipe.sft, recipe.seed, on_step)
+    with adapted(policy.model, recipe.model.lora, recipe.seed):
+        sft.train(policy.model, examples, recipe.sft, recipe.seed, on_step)
 
 
 def reinforce(
@@ -151,10 +153,13 @@ def reinforce(
     learned from."""
     progress.stage("RL", recipe.rl.steps)
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
-    for iteration in train(recipe, policy.model, policy.tokenizer, policy.sampler, batches, explorer, judging, probe):
-        metrics = iteration.metrics
-        progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
-        yield iteration
+    lora = recipe.model.lora and recipe.model.lora.model_copy(update={"dropout": 0.0})
+    model, sampler = policy.model, policy.sampler
+    with adapted(model, lora, recipe.seed):
+        for iteration in train(recipe, model, policy.tokenizer, sampler, batches, explorer, judging, probe):
+            metrics = iteration.metrics
+            progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
+            yield iteration
 
 
 def probe_of(policy: Policy, recipe: Recipe) -> Probe | None:
