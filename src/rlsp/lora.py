@@ -23,7 +23,7 @@ from rlsp.config import LoraRecipe
 from rlsp.errors import InputError
 
 if TYPE_CHECKING:
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.lora import Linear as LoraLinear
 
 ADAPTER = "default"
 
@@ -31,7 +31,8 @@ ADAPTER = "default"
 @contextmanager
 def adapted(model: PreTrainedModel, settings: LoraRecipe | None, seed: int) -> Iterator[None]:
     """Inside, only adapters of `model` can be trained; on leaving they are added to its weights and it is a plain model
-    again, all of it trainable. Without settings nothing happens.
+    again, all of it trainable. `seed` becomes torch's: the adapters begin at random, and dropout draws from it.
+    Without settings nothing happens.
 
     Raises:
         InputError: as for `adapt`.
@@ -39,15 +40,16 @@ def adapted(model: PreTrainedModel, settings: LoraRecipe | None, seed: int) -> I
     if settings is None:
         yield
         return
-    adapt(model, settings, seed)
+    torch.manual_seed(seed)
+    adapt(model, settings)
     try:
         yield
     finally:
         _fold(model)
 
 
-def adapt(model: PreTrainedModel, settings: LoraRecipe, seed: int) -> None:
-    """Give `model` adapters that change nothing yet (B = 0) and freeze the rest; `seed` becomes torch's.
+def adapt(model: PreTrainedModel, settings: LoraRecipe) -> None:
+    """Give `model` adapters that change nothing yet (B = 0) and freeze the rest.
 
     Raises:
         InputError: peft is not installed, or a target names no linear layer below the output head.
@@ -57,7 +59,6 @@ def adapt(model: PreTrainedModel, settings: LoraRecipe, seed: int) -> None:
     except ModuleNotFoundError as error:
         raise InputError("model.lora trains adapters of the package peft: pip install 'rlsp[lora]'") from error
     layers = _targets(model, settings)
-    torch.manual_seed(seed)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # annotated int, only ever divided
@@ -80,7 +81,7 @@ def meta_model(config: PretrainedConfig, settings: LoraRecipe | None = None) -> 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
         if settings is not None:
-            adapt(model, settings, seed=0)
+            adapt(model, settings)
     return model
 
 
@@ -99,20 +100,20 @@ def without_adapters(model: PreTrainedModel) -> PreTrainedModel | None:
     layers = _adapted_layers(model)
     if not layers:
         return None
-    if any(layer.lora_B[ADAPTER].weight.any() for layer in layers.values()):
+    if any(bool(layer.get_parameter(f"lora_B.{ADAPTER}.weight").any()) for layer in layers.values()):
         raise ValueError("the adapters have learnt already: the reference would not be the policy as it stands")
-    return _tree(model, lambda layer: layer.get_base_layer())
+    return _tree(model, _base)
 
 
 def copy_sharing_frozen(module: nn.Module) -> nn.Module:
     """A deep copy but for the parameters that are not trained: those are the same tensors."""
     frozen = {id(parameter): parameter for parameter in module.parameters() if not parameter.requires_grad}
-    return copy.deepcopy(module, frozen)  # type: ignore[arg-type]  # a memo holds any object by its id
+    return copy.deepcopy(module, frozen)
 
 
 def adapted_elements(model: PreTrainedModel) -> int:
     """How many weights the adapted layers have, adapters aside: what `merged` allocates."""
-    return sum(layer.get_base_layer().weight.numel() for layer in _adapted_layers(model).values())
+    return sum(_base(layer).weight.numel() for layer in _adapted_layers(model).values())
 
 
 def _fold(model: PreTrainedModel) -> None:
@@ -121,7 +122,7 @@ def _fold(model: PreTrainedModel) -> None:
     model.requires_grad_(True)
 
 
-def _tree(model: PreTrainedModel, plain: Callable[[LoraLayer], nn.Module]) -> PreTrainedModel:
+def _tree(model: PreTrainedModel, plain: Callable[[LoraLinear], nn.Module]) -> PreTrainedModel:
     """The same modules around the same tensors, with `plain(layer)` in the place of each adapted layer."""
     memo: dict[int, object] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     for layer in _adapted_layers(model).values():
@@ -130,26 +131,32 @@ def _tree(model: PreTrainedModel, plain: Callable[[LoraLayer], nn.Module]) -> Pr
 
 
 @torch.no_grad()
-def _merged(layer: LoraLayer) -> nn.Module:
+def _merged(layer: LoraLinear) -> nn.Module:
     """The layer's base with the adapter added to a copy of its weight."""
-    base = layer.get_base_layer()
+    base = _base(layer)
     weight = nn.Parameter(base.weight + layer.get_delta_weight(ADAPTER), requires_grad=False)
     return copy.deepcopy(base, {id(base.weight): weight, id(base.bias): base.bias})
 
 
-def _adapted_layers(model: nn.Module) -> dict[str, LoraLayer]:
+def _base(layer: LoraLinear) -> nn.Linear | Conv1D:
+    base = layer.get_base_layer()
+    assert isinstance(base, nn.Linear | Conv1D)
+    return base
+
+
+def _adapted_layers(model: nn.Module) -> dict[str, LoraLinear]:
     if not sys.modules.get("peft"):
         return {}  # an adapted model has it loaded; plain ones do without
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.lora import Linear as LoraLinear
 
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
 
 
 def _targets(model: PreTrainedModel, settings: LoraRecipe) -> dict[str, nn.Module]:
     """The linear layers that get adapters, by their full names. The output head is none of them, since its weight may
     be the input embedding's, too."""
     head = model.get_output_embeddings()
-    linear = {
+    linear: dict[str, nn.Module] = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not head

@@ -39,10 +39,12 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
 
     Raises:
         InputError: no such model, problems or verifier, adapters that the model can't have, too few problems, longer
-            ones than the recipe or the model allows, problems that their verifier can't judge here, or a reward that ranks standard responses wrongly.
+            ones than the recipe or the model allows, problems that their verifier can't judge here, or a reward that
+            ranks standard responses wrongly.
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
-    meta_model(config, recipe.model.lora)
+    if recipe.model.lora is not None:
+        meta_model(config, recipe.model.lora)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
     problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe)
     verify_all(problems, [""] * len(problems), judging)
