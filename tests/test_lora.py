@@ -127,12 +127,13 @@ def test_a_reference_of_adapters_that_have_learnt_is_refused(tiny_model: LlamaFo
 
 
 def test_merged_weights_are_the_same_distribution_and_touch_no_base_weight(model: PreTrainedModel) -> None:
-    plain_keys = set(model.state_dict())
+    """In float64, so that nothing but rounding hides an error."""
+    plain_keys = set(model.double().state_dict())
     adapt(model, RANK_4)
     stir(model)
     before, wanted = saved(model), logits(model)
     plain = merged(model)
-    assert torch.allclose(logits(plain), wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+    assert torch.allclose(logits(plain), wanted, rtol=0, atol=1e-9)
     assert set(plain.state_dict()) == plain_keys
     assert storage(model) & storage(plain), "embeddings and norms are shared"
     after = model.state_dict()
