@@ -25,9 +25,14 @@ def resolve(path: str) -> Path:
     """`nano` is the model that ships with the package; anything else is a local Hugging Face model directory.
 
     Raises:
-        InputError: there is no such directory, or it holds no model.
+        InputError: there is no such directory, or it holds no model, or an adapter.
     """
     directory = NANO_BASE if path == "nano" else Path(path).expanduser()
+    if (directory / "adapter_config.json").is_file():
+        raise InputError(
+            f"model {path!r}: {directory} holds an adapter, which would count or not with the packages installed: "
+            "merge it into its base model (peft's merge_and_unload), save that and give its directory"
+        )
     if not (directory / "config.json").is_file():
         raise InputError(
             f"model {path!r}: no config.json in {directory}; give a local Hugging Face model directory, or 'nano'"

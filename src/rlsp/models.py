@@ -25,6 +25,7 @@ from transformers.utils import logging
 
 from rlsp.checkpoints import resolve
 from rlsp.errors import InputError
+from rlsp.lora import copy_sharing_frozen, without_adapters
 
 logging.disable_progress_bar()  # rlsp shows its own
 
@@ -97,16 +98,22 @@ def load_policy(path: str, device: torch.device) -> PreTrainedModel:
 
 
 def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """The reference policy: today's weights, without gradients."""
-    return copy.deepcopy(model).requires_grad_(False).eval()
+    """The reference policy: today's weights, without gradients. A model with new adapters shares its frozen base.
+
+    Raises:
+        ValueError: the adapters have learnt already.
+    """
+    base = without_adapters(model)
+    return copy.deepcopy(model).requires_grad_(False).eval() if base is None else base
 
 
 class Critic(nn.Module):
-    """V(s_t): a copy of the policy's trunk and a linear head for each stream of rewards, which start at zero."""
+    """V(s_t): a copy of the policy's trunk and a linear head for each stream of rewards, which start at zero. What is
+    frozen in the policy is shared with it: beside a policy with adapters, the critic has adapters of its own."""
 
     def __init__(self, policy: PreTrainedModel, streams: int = 1) -> None:
         super().__init__()
-        self.trunk = copy.deepcopy(trunk_of(policy))
+        self.trunk = copy_sharing_frozen(trunk_of(policy))
         weight = policy.get_output_embeddings().weight
         self.head = nn.Linear(weight.shape[1], streams, device=weight.device, dtype=weight.dtype)
         nn.init.zeros_(self.head.weight)

@@ -114,7 +114,8 @@ def print_plan(recipe: Recipe) -> None:
     for warning in warnings(recipe):
         console.print(f"warning: {warning}", soft_wrap=True)
     needed = estimate(recipe)
-    console.print(f"model: {needed.parameters / 1e6:.2f} M parameters")
+    adapters = f", adapters of {needed.learnt / 1e6:.2f} M" if recipe.model.lora else ""
+    console.print(f"model: {needed.parameters / 1e6:.2f} M parameters{adapters}")
     for part, size in needed.bytes_by_part.items():
         console.print(f"  {size / GIB:7.2f} GiB  {part}")
     console.print(f"  {needed.total_bytes / GIB:7.2f} GiB  in all, about")

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from rlsp.config.agreement import alarms_agree, reward_agrees, targets_agree
 from rlsp.config.exploration import ExplorationRecipe, LengthRecipe
+from rlsp.config.model import ModelRecipe
 from rlsp.config.reward import RewardRecipe
 from rlsp.config.rl import RlRecipe
 from rlsp.config.section import Positive, Rate, Section, Share
@@ -16,20 +17,6 @@ from rlsp.config.watching import AlarmRecipe, ProbeRecipe
 
 EVALUATION_ALONE = object()
 """Tells the validators that neither SFT nor RL will run."""
-
-
-class ModelRecipe(Section):
-    """`path`: a local Hugging Face model directory, or `nano`. `instruction`: the user's turn; `{question}` is
-    replaced by the problem, `{length_target}` by its target of exploration.l1 in tokens."""
-
-    path: str = "nano"
-    instruction: str = "{question}"
-
-    @model_validator(mode="after")
-    def _has_question(self) -> ModelRecipe:
-        if "{question}" not in self.instruction:
-            raise ValueError("instruction must contain {question}, or every prompt is the same")
-        return self
 
 
 class DemonstrationRecipe(Section):

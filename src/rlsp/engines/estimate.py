@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from transformers import AutoModelForCausalLM
-
 from rlsp.config import Recipe
+from rlsp.lora import adapted_elements, meta_model
 from rlsp.models import CHUNK_ELEMENTS, load_config
 
 GIB = 2**30
@@ -15,9 +13,11 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes by part, the most tokens that RL can sample, and the model's parameters."""
+    """The model's parameters without adapters, how many numbers RL moves in the policy, bytes by part, and the most
+    tokens that RL can sample."""
 
     parameters: int
+    learnt: int
     bytes_by_part: dict[str, int]
     rollout_tokens: int
 
@@ -27,10 +27,15 @@ class Estimate:
 
 
 def estimate(recipe: Recipe) -> Estimate:
-    """An estimate from the model's configuration; its weights are not read."""
+    """An estimate from the model's configuration; its weights are not read.
+
+    Raises:
+        InputError: the model's configuration can't be used, or it can't have the adapters asked for.
+    """
     config = load_config(recipe.model.path)
-    with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
+    model = meta_model(config, recipe.model.lora)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    learnt, frozen = (sum(size for size, learns in sizes if learns is kind) for kind in (True, False))
     text = config.get_text_config()
     width = 4
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
@@ -38,9 +43,16 @@ def estimate(recipe: Recipe) -> Estimate:
     layer_activations = 14 * text.hidden_size + 3 * getattr(text, "intermediate_size", 4 * text.hidden_size)
     learners = ["policy", "critic"] if recipe.rl.definition.critic else ["policy"]
     models = [*learners, "reference"] if recipe.rl.kl_coefficient > 0 else learners
-    parts = {
-        f"weights of {_listed(models)}": len(models) * width * parameters,
-        f"gradients and AdamW of {_listed(learners)}": len(learners) * 3 * width * parameters,
+    if recipe.model.lora is None:
+        weights = {f"weights of {_listed(models)}": len(models) * width * learnt}
+    else:
+        weights = {
+            f"frozen weights of {_listed(models)}": width * frozen,
+            f"adapters of {_listed(learners)}": len(learners) * width * learnt,
+            "merged weights while sampling": width * adapted_elements(model),
+        }
+    parts = weights | {
+        f"gradients and AdamW of {_listed(learners)}": len(learners) * 3 * width * learnt,
         "key-value cache": 2
         * width
         * text.num_hidden_layers
@@ -55,7 +67,8 @@ def estimate(recipe: Recipe) -> Estimate:
     }
     rounds = 1 + recipe.rl.dynamic_sampling_rounds if recipe.rl.dynamic_sampling else 1
     tokens = recipe.rl.steps * rounds * recipe.rl.rollouts_per_step * recipe.sampling.max_response_tokens
-    return Estimate(parameters, parts, tokens)
+    parameters = frozen if recipe.model.lora else learnt
+    return Estimate(parameters, learnt, parts, tokens)
 
 
 def _listed(names: list[str]) -> str:

@@ -15,6 +15,7 @@ from rlsp.engines import stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.stages import Evaluation, Policy
 from rlsp.errors import Paused
+from rlsp.lora import meta_model
 from rlsp.models import load_config, load_tokenizer
 from rlsp.reward import warnings
 from rlsp.rl.alarms import Watch
@@ -37,10 +38,13 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
         Why the reward's ranking could not be checked; "" when it was, or its risks are accepted.
 
     Raises:
-        InputError: no such model, problems or verifier, too few problems, longer ones than the recipe or the model
-            allows, problems that their verifier can't judge here, or a reward that ranks standard responses wrongly.
+        InputError: no such model, problems or verifier, adapters that the model can't have, too few problems, longer
+            ones than the recipe or the model allows, problems that their verifier can't judge here, or a reward that
+            ranks standard responses wrongly.
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
+    if recipe.model.lora is not None:
+        meta_model(config, recipe.model.lora)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
     problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe) + stages.reserve_problems(recipe)
     verify_all(problems, [""] * len(problems), judging)

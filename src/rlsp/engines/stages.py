@@ -17,6 +17,7 @@ from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.exploration import explorer_for
+from rlsp.lora import adapted, merged
 from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
 from rlsp.prompts import encode_prompt, encode_response, instruct
 from rlsp.reward import score
@@ -44,8 +45,8 @@ class Policy:
     sampler: NativeSampler
 
     def save(self, directory: Path) -> None:
-        """Write a Hugging Face checkpoint."""
-        checkpoints.save(self.model, self.tokenizer, directory)
+        """Write a Hugging Face checkpoint, adapters merged into the weights."""
+        checkpoints.save(merged(self.model), self.tokenizer, directory)
 
 
 def open_policy(path: str) -> Policy:
@@ -145,7 +146,8 @@ def finetune(
         progress.advance(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
         log(metrics)
 
-    sft.train(policy.model, examples, recipe.sft, recipe.seed, on_step)
+    with adapted(policy.model, recipe.model.lora, recipe.seed):
+        sft.train(policy.model, examples, recipe.sft, recipe.seed, on_step)
 
 
 def reinforce(
@@ -161,11 +163,13 @@ def reinforce(
     learned from; `reserve`: what dynamic sampling draws replacements from."""
     progress.stage("RL", recipe.rl.steps)
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
+    lora = recipe.model.lora and recipe.model.lora.model_copy(update={"dropout": 0.0})
     parts = (policy.model, policy.tokenizer, policy.sampler)
-    for iteration in train(recipe, *parts, batches, explorer, judging, probe, reserve):
-        metrics = iteration.metrics
-        progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
-        yield iteration
+    with adapted(policy.model, lora, recipe.seed):
+        for iteration in train(recipe, *parts, batches, explorer, judging, probe, reserve):
+            metrics = iteration.metrics
+            progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
+            yield iteration
 
 
 def probe_of(policy: Policy, recipe: Recipe) -> Probe | None:

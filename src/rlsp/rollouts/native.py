@@ -18,6 +18,7 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, PreTra
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from rlsp.errors import InputError
+from rlsp.lora import merged
 from rlsp.models import logits_at
 from rlsp.prompts import decode_response, stop_ids
 from rlsp.rollouts.sampler import Prompt, SamplingSettings
@@ -56,8 +57,9 @@ class NativeSampler:
         check_capacity(self.model.config, slots, settings.cache_tokens)
         requests = [_Request(prompt, sample, seed) for prompt in prompts for sample in range(samples)]
         rows = min(len(requests), settings.cache_tokens // slots)
-        batch = _Batch(self.model, rows, slots, settings)
-        waiting = _Prefilled(self.model, requests, rows)
+        model = merged(self.model)
+        batch = _Batch(model, rows, slots, settings)
+        waiting = _Prefilled(model, requests, rows)
         finished = 0
         while batch.live or waiting:
             free = rows - len(batch.live)
