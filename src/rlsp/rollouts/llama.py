@@ -134,13 +134,10 @@ class LlamaDecoder:
         kept: KeysValues = []
 
         def attend(layer: int, *projected: Tensor) -> Tensor:
-            queries, keys, values = (each.unflatten(0, (count, length)) for each in projected)
-            kept.append((keys, values))
+            queries, keys, values = (each.unflatten(0, (count, length)).transpose(1, 2) for each in projected)
+            kept.append((keys.transpose(1, 2), values.transpose(1, 2)))
             mixed = scaled_dot_product_attention(
-                *(each.transpose(1, 2) for each in (queries, keys, values)),
-                is_causal=True,
-                scale=self.scale,
-                enable_gqa=self.groups > 1,
+                queries, keys, values, is_causal=True, scale=self.scale, enable_gqa=self.groups > 1
             )
             return mixed.transpose(1, 2).reshape(count * length, -1)
 

@@ -10,8 +10,8 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 
 class RowCache:
-    """Keys and values of every layer, [rows, slots, heads, dim]. Slots that nothing was written to hold zeros: attention
-    gives them no weight, and 0 times what memory happened to hold could be NaN."""
+    """Keys and values of every layer, [rows, slots, heads, dim]. Slots that nothing was written to hold zeros:
+    attention gives them no weight, and 0 times what memory happened to hold could be NaN."""
 
     def __init__(self, rows: int, slots: int) -> None:
         self.rows, self.slots = rows, slots
