@@ -25,7 +25,8 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from rlsp.errors import InputError
 from rlsp.rollouts import Prompt, SamplingSettings
-from rlsp.rollouts.native import NativeSampler, _Batch, draw
+from rlsp.rollouts.draw import draw
+from rlsp.rollouts.native import NativeSampler, _Batch
 from rlsp.types import Finish, Rollout
 
 ROOMY = 100_000

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlsp.errors import InputError
 from rlsp.lora import merged
-from rlsp.models import logits_at
 from rlsp.prompts import decode_response, stop_ids
+from rlsp.rollouts.decoders import Decoder, TransformersDecoder
+from rlsp.rollouts.draw import draw
+from rlsp.rollouts.llama import LlamaDecoder, is_llama
+from rlsp.rollouts.rows import KeysValues, RowCache
 from rlsp.rollouts.sampler import Prompt, SamplingSettings
 from rlsp.types import Finish, Rollout
 
@@ -35,8 +37,8 @@ class NativeSampler:
         self.model = model
         self.tokenizer = tokenizer
         self.stops = stop_ids(tokenizer, model)
+        self.is_llama = is_llama(model)
 
-    @torch.inference_mode()
     def sample(
         self,
         prompts: Sequence[Prompt],
@@ -56,10 +58,24 @@ class NativeSampler:
         slots = max(len(prompt.ids) for prompt in prompts) + settings.max_response_tokens
         check_capacity(self.model.config, slots, settings.cache_tokens)
         requests = [_Request(prompt, sample, seed) for prompt in prompts for sample in range(samples)]
-        rows = min(len(requests), settings.cache_tokens // slots)
         model = merged(self.model)
-        batch = _Batch(model, rows, slots, settings)
-        waiting = _Prefilled(model, requests, rows)
+        decoder = LlamaDecoder(model, slots) if self.is_llama else TransformersDecoder(model)
+        with torch.inference_mode():
+            self._run(decoder, requests, slots, settings, on_progress)
+        return [self._rollout(request, settings, policy_version) for request in requests]
+
+    def _run(
+        self,
+        decoder: Decoder,
+        requests: Sequence[_Request],
+        slots: int,
+        settings: SamplingSettings,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        rows = min(len(requests), settings.cache_tokens // slots)
+        stops = torch.tensor(sorted(self.stops), device=self.model.device)
+        batch = _Batch(decoder, rows, slots, settings, stops)
+        waiting = _Prefilled(decoder, requests, self.model.device)
         finished = 0
         while batch.live or waiting:
             free = rows - len(batch.live)
@@ -67,11 +83,9 @@ class NativeSampler:
                 batch.admit(waiting.take(free))
             else:
                 batch.decode()
-            done = batch.retire(self.stops)
-            if done:
+            if done := batch.retire():
                 finished += done
                 on_progress(finished)
-        return [self._rollout(request, settings, policy_version) for request in requests]
 
     def _rollout(self, request: _Request, settings: SamplingSettings, policy_version: int) -> Rollout:
         return Rollout(
@@ -101,18 +115,17 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Prefill:
-    """Keys and values of prompts [P, heads, T, dim] a layer, and the logits after each prompt [P, V]."""
+    """Keys and values of prompts, and the logits after each [P, V]."""
 
-    keys_values: list[tuple[Tensor, Tensor]]
+    keys_values: KeysValues
     logits_PV: Tensor
 
 
 class _Prefilled:
     """Requests in order, each handed out with its place in the prefill that its whole group shares."""
 
-    def __init__(self, model: PreTrainedModel, requests: Sequence[_Request], rows: int) -> None:
-        self.model = model
-        self.rows = rows
+    def __init__(self, decoder: Decoder, requests: Sequence[_Request], device: torch.device) -> None:
+        self.decoder, self.device = decoder, device
         self.queue = deque(requests)
         self.current: tuple[_Prefill, dict[tuple[int, ...], int]] | None = None
 
@@ -137,45 +150,34 @@ class _Prefilled:
         places: dict[tuple[int, ...], int] = {}
         for request in list(self.queue)[:count]:
             places.setdefault(request.prompt.ids, len(places))
-        lengths = torch.tensor([len(ids) for ids in places])
-        ids_PT = torch.zeros(len(places), int(lengths.max()), dtype=torch.long)
+        lengths_P = torch.tensor([len(ids) for ids in places])
+        ids_PT = torch.zeros(len(places), int(lengths_P.max()), dtype=torch.long)
         for ids, row in places.items():
             ids_PT[row, : len(ids)] = torch.tensor(ids)
-        cache = DynamicCache()
-        device = self.model.device
-        logits_PV = logits_at(
-            self.model, (lengths - 1).to(device), input_ids=ids_PT.to(device), past_key_values=cache, use_cache=True
-        )
-        return _Prefill([_keys_values(layer) for layer in cache.layers], logits_PV), places
-
-
-def _keys_values(layer: object) -> tuple[Tensor, Tensor]:
-    assert isinstance(layer, CacheLayerMixin) and layer.keys is not None and layer.values is not None
-    return layer.keys, layer.values
+        return _Prefill(*self.decoder.prefill(ids_PT.to(self.device), lengths_P.to(self.device))), places
 
 
 class _Batch:
-    """The rows that are being decoded. `live[r]` occupies row r; rows beyond are free."""
+    """The rows that are being decoded. `live[r]` occupies row r; rows beyond are free. What is sampled stays in tensors
+    until a rollout has ended."""
 
-    def __init__(self, model: PreTrainedModel, rows: int, slots: int, settings: SamplingSettings) -> None:
-        self.model = model
-        self.settings = settings
+    def __init__(self, decoder: Decoder, rows: int, slots: int, settings: SamplingSettings, stops: Tensor) -> None:
+        self.decoder, self.settings, self.stops = decoder, settings, stops
         self.live: list[_Request] = []
-        self.cache = _RowCache(rows, slots)
-        device = model.device
+        self.cache = RowCache(rows, slots)
+        device, budget = stops.device, settings.max_response_tokens
         self.lengths_R = torch.zeros(rows, dtype=torch.long, device=device)
-        self.tokens_R = torch.zeros(rows, dtype=torch.long, device=device)
-        self.uniforms_RT = torch.zeros(rows, settings.max_response_tokens, device=device)
         self.sampled_R = torch.zeros(rows, dtype=torch.long, device=device)
-        self.slots_S = torch.arange(slots, device=device)
+        self.tokens_RT = torch.zeros(rows, budget, dtype=torch.long, device=device)
+        self.logprobs_RT = torch.zeros(rows, budget, device=device)
+        self.uniforms_RT = torch.zeros(rows, budget, device=device)
 
     def admit(self, groups: Iterator[tuple[_Prefill, list[tuple[_Request, int]]]]) -> None:
         """Give each request a free row holding its prompt, and sample its first token."""
         for prefill, members in groups:
-            first, end = len(self.live), len(self.live) + len(members)
+            rows = slice(len(self.live), len(self.live) + len(members))
             self.live += [request for request, _ in members]
-            rows = slice(first, end)
-            places = torch.tensor([place for _, place in members], device=self.model.device)
+            places = torch.tensor([place for _, place in members], device=self.stops.device)
             self.cache.fill(rows, prefill.keys_values, places)
             self.lengths_R[rows] = torch.tensor([len(request.prompt.ids) for request, _ in members])
             self.sampled_R[rows] = 0
@@ -188,146 +190,43 @@ class _Batch:
         """One token for every live row."""
         live = slice(0, len(self.live))
         positions_B = self.lengths_R[live]
-        width = int(positions_B.max()) + 1
-        hidden_BS = self.slots_S[:width] > positions_B[:, None]
-        mask_B11S = torch.zeros(hidden_BS.shape, dtype=self.model.dtype, device=self.model.device)
-        mask_B11S = mask_B11S.masked_fill(hidden_BS, torch.finfo(self.model.dtype).min)[:, None, None]
-        self.cache.aim(positions_B, width)
-        logits_BV = logits_at(
-            self.model,
-            torch.zeros_like(positions_B),
-            input_ids=self.tokens_R[live, None],
-            position_ids=positions_B[:, None],
-            attention_mask=mask_B11S,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        tokens_B = self.tokens_RT[live].gather(1, self.sampled_R[live, None] - 1).squeeze(1)
+        logits_BV = self.decoder.decode(tokens_B, positions_B, self.cache)
         self.lengths_R[live] += 1
         self._sample(live, logits_BV)
 
     def _sample(self, rows: slice, logits_BV: Tensor) -> None:
-        uniforms_B = self.uniforms_RT[rows].gather(1, self.sampled_R[rows, None]).squeeze(1)
+        next_B1 = self.sampled_R[rows, None]
+        uniforms_B = self.uniforms_RT[rows].gather(1, next_B1).squeeze(1)
         tokens_B, logprobs_B = draw(logits_BV.float(), uniforms_B, self.settings.temperature)
-        self.tokens_R[rows] = tokens_B
+        self.tokens_RT[rows].scatter_(1, next_B1, tokens_B[:, None])
+        self.logprobs_RT[rows].scatter_(1, next_B1, logprobs_B[:, None])
         self.sampled_R[rows] += 1
-        for request, token, logprob in zip(self.live[rows], tokens_B.tolist(), logprobs_B.tolist(), strict=True):
-            request.ids.append(token)
-            request.logprobs.append(logprob)
 
-    def retire(self, stops: frozenset[int]) -> int:
-        """Free the rows of finished rollouts and close the gaps with the last rows; how many finished."""
-        limit = self.settings.max_response_tokens
-        alive = [request.ids[-1] not in stops and len(request.ids) < limit for request in self.live]
-        count = sum(alive)
-        if count == len(alive):
+    def retire(self) -> int:
+        """Hand finished rollouts what was sampled, and close the gaps with the last rows; how many finished."""
+        live = slice(0, len(self.live))
+        last_B = self.tokens_RT[live].gather(1, self.sampled_R[live, None] - 1).squeeze(1)
+        ended_B = torch.isin(last_B, self.stops) | (self.sampled_R[live] == self.settings.max_response_tokens)
+        if not ended_B.any():
             return 0
-        holes = [row for row in range(count) if not alive[row]]
-        movers = [row for row in range(count, len(alive)) if alive[row]]
+        ended = ended_B.nonzero().squeeze(1).tolist()
+        for row in ended:
+            count = int(self.sampled_R[row])
+            self.live[row].ids = self.tokens_RT[row, :count].tolist()
+            self.live[row].logprobs = self.logprobs_RT[row, :count].tolist()
+        count, gone = len(self.live) - len(ended), set(ended)
+        holes = [row for row in ended if row < count]
         if holes:
-            target, source = torch.tensor(holes), torch.tensor(movers)
+            movers = [row for row in range(count, len(self.live)) if row not in gone]
+            target, source = (torch.tensor(rows, device=self.stops.device) for rows in (holes, movers))
             self.cache.move(source, target, int(self.lengths_R[source].max()))
-            for tensor in (self.lengths_R, self.tokens_R, self.uniforms_RT, self.sampled_R):
+            for tensor in (self.lengths_R, self.sampled_R, self.tokens_RT, self.logprobs_RT, self.uniforms_RT):
                 tensor[target] = tensor[source]
             for hole, mover in zip(holes, movers, strict=True):
                 self.live[hole] = self.live[mover]
-        finished = len(self.live) - count
         del self.live[count:]
-        return finished
-
-
-def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Sample by inverting the cumulative distribution: no sorting, one uniform number a token.
-
-    Returns:
-        (tokens [B], their log-probs [B] at the temperature; at temperature 0 the argmax and its log-prob at 1).
-    """
-    if temperature == 0:
-        logprobs_BV = logits_BV.log_softmax(-1)
-        tokens_B = logits_BV.argmax(-1)
-    else:
-        logprobs_BV = (logits_BV / temperature).log_softmax(-1)
-        cumulative_BV = logprobs_BV.exp().cumsum(-1)
-        aims_B1 = uniforms_B.clamp(max=1 - 1e-6)[:, None] * cumulative_BV[:, -1:]
-        tokens_B = torch.searchsorted(cumulative_BV, aims_B1, right=True).squeeze(1)
-    drawn_B = logprobs_BV.gather(1, tokens_B.clamp(max=logprobs_BV.shape[1] - 1)[:, None]).squeeze(1)
-    if not torch.isfinite(drawn_B).all():
-        raise RuntimeError("the model's logits are NaN or infinite: look for NaN in its weights")
-    return tokens_B, drawn_B
-
-
-class _RowLayer(CacheLayerMixin):
-    """One layer's keys and values, [rows, heads, slots, dim], allocated once."""
-
-    def __init__(self, rows: int, slots: int) -> None:
-        super().__init__()
-        self.shape = (rows, slots)
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, slots = self.shape
-        self.keys = key_states.new_zeros(rows, key_states.shape[1], slots, key_states.shape[3])
-        self.values = value_states.new_zeros(rows, value_states.shape[1], slots, value_states.shape[3])
-        self.is_initialized = True
-
-    def fill(self, rows: slice, keys: Tensor, values: Tensor) -> None:
-        """Write prompts, [rows, heads, T, dim], from slot 0 on."""
-        if not self.is_initialized:
-            self.lazy_initialization(keys, values)
-        own_keys, own_values = _keys_values(self)
-        own_keys[rows, :, : keys.shape[2]] = keys
-        own_values[rows, :, : values.shape[2]] = values
-
-    def aim(self, positions_B: Tensor, width: int) -> None:
-        """Where the next update writes: one slot a row."""
-        self.rows_B = torch.arange(len(positions_B), device=positions_B.device)
-        self.positions_B, self.width = positions_B, width
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        keys, values = _keys_values(self)
-        keys[self.rows_B, :, self.positions_B] = key_states[:, :, 0]
-        values[self.rows_B, :, self.positions_B] = value_states[:, :, 0]
-        live = len(self.rows_B)
-        return keys[:live, :, : self.width], values[:live, :, : self.width]
-
-    def move(self, source: Tensor, target: Tensor, width: int) -> None:
-        """Copy rows onto rows, up to `width` slots."""
-        for tensor in _keys_values(self):
-            tensor[target, :, :width] = tensor[source, :, :width]
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.width, 0
-
-    def get_seq_length(self) -> int:
-        return self.width - 1
-
-    def get_max_length(self) -> int:
-        return self.shape[1]
-
-
-class _RowCache(Cache):
-    """A cache whose rows advance independently of each other."""
-
-    def __init__(self, rows: int, slots: int) -> None:
-        super().__init__(layers=[])
-        self.shape = (rows, slots)
-        self.row_layers: list[_RowLayer] = []
-
-    def fill(self, rows: slice, keys_values: list[tuple[Tensor, Tensor]], places: Tensor) -> None:
-        """Copy prefilled prompts into rows: row i receives prompt places[i]."""
-        if not self.row_layers:
-            self.row_layers = [_RowLayer(*self.shape) for _ in keys_values]
-            self.layers = list(self.row_layers)
-        for layer, (keys, values) in zip(self.row_layers, keys_values, strict=True):
-            layer.fill(rows, keys[places], values[places])
-
-    def aim(self, positions_B: Tensor, width: int) -> None:
-        for layer in self.row_layers:
-            layer.aim(positions_B, width)
-
-    def move(self, source: Tensor, target: Tensor, width: int) -> None:
-        for layer in self.row_layers:
-            layer.move(source, target, width)
+        return len(ended)
 
 
 def check_capacity(config: PretrainedConfig, slots: int, cache_tokens: int) -> None:

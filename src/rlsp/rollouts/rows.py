@@ -1,0 +1,64 @@
+"""The key-value cache of the native sampler: rows that advance independently of each other, allocated once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+KeysValues = list[tuple[Tensor, Tensor]]
+"""Keys and values of each layer, [P, T, heads, dim]."""
+
+
+class RowCache:
+    """Keys and values of every layer, [rows, slots, heads, dim]. Slots that nothing was written to hold zeros:
+    attention gives them no weight, and 0 times what memory happened to hold could be NaN."""
+
+    def __init__(self, rows: int, slots: int) -> None:
+        self.rows, self.slots = rows, slots
+        self.layers: KeysValues = []
+
+    def fill(self, rows: slice, prompts: KeysValues, places: Tensor) -> None:
+        """Copy prompts into rows, from slot 0 on: row i receives prompt places[i]."""
+        if not self.layers:
+            self.layers = [(self._allocate(keys), self._allocate(values)) for keys, values in prompts]
+        for own, others in zip(self.layers, prompts, strict=True):
+            for ours, theirs in zip(own, others, strict=True):
+                ours[rows, : theirs.shape[1]] = theirs[places]
+
+    def put(self, layer: int, places: Places, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write one token's keys and values, [B, heads, dim].
+
+        Returns:
+            (keys, values) of these rows so far, [B, heads, width, dim], as views.
+        """
+        own_keys, own_values = self.layers[layer]
+        own_keys[places.rows_B, places.positions_B] = keys
+        own_values[places.rows_B, places.positions_B] = values
+        count = len(places.rows_B)
+        return own_keys[:count, : places.width].transpose(1, 2), own_values[:count, : places.width].transpose(1, 2)
+
+    def move(self, source: Tensor, target: Tensor, width: int) -> None:
+        """Copy rows onto rows, up to `width` slots."""
+        for own in self.layers:
+            for tensor in own:
+                tensor[target, :width] = tensor[source, :width]
+
+    def _allocate(self, like: Tensor) -> Tensor:
+        return like.new_zeros(self.rows, self.slots, *like.shape[2:])
+
+
+class Places:
+    """Where the next token of each of the first B rows goes, and what it sees.
+
+    Attributes:
+        width: slots that the longest of the rows holds with its new token.
+        mask_B11S: 0 for what the new token sees of the first `width` slots, the lowest number for what it does not.
+    """
+
+    def __init__(self, positions_B: Tensor, dtype: torch.dtype) -> None:
+        self.positions_B = positions_B
+        self.rows_B = torch.arange(len(positions_B), device=positions_B.device)
+        self.width = int(positions_B.max()) + 1
+        hidden_BS = torch.arange(self.width, device=positions_B.device) > positions_B[:, None]
+        mask_BS = torch.zeros(hidden_BS.shape, dtype=dtype, device=positions_B.device)
+        self.mask_B11S = mask_BS.masked_fill_(hidden_BS, torch.finfo(dtype).min)[:, None, None]
