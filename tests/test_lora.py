@@ -373,7 +373,7 @@ def test_the_estimate_counts_one_trunk(tiny_model: LlamaForCausalLM) -> None:
         "merged weights while sampling": 4 * linear,
         "gradients and AdamW of policy and critic": 6 * 4 * adapters,
     }
-    assert full.bytes_by_part["policy, reference and critic weights"] == 3 * 4 * weights
+    assert full.bytes_by_part["weights of policy, critic and reference"] == 3 * 4 * weights
 
 
 def test_a_meta_model_has_no_weights() -> None:
