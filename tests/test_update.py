@@ -757,7 +757,8 @@ def golden_steps() -> list[dict[str, Any]]:
 
 def test_ten_steps_are_the_golden_ones() -> None:
     """Lengths and verdicts exactly, floats to 1e-4 relative or, like fp32 log-probs, 1e-7: BLAS kernels differ across
-    CPUs. The run is in float64, because in fp32 those differences grow until another token is drawn (seen at step 5 with SSE4 against AVX-512)."""
+    CPUs. The run is in float64, because in fp32 those differences grow until another token is drawn (seen at step 5
+    with SSE4 against AVX-512)."""
     golden, steps = json.loads(GOLDEN.read_text(encoding="utf-8")), golden_steps()
     assert len(steps) == len(golden) == 10
     for number, (step, wanted) in enumerate(zip(steps, golden, strict=True), 1):
