@@ -37,14 +37,17 @@ OPTIONAL = {f"{name.removesuffix('weight')}bias" for name in LAYER if "_proj" in
 def is_llama(model: PreTrainedModel) -> bool:
     """Whether the model is of the family: it has the family's parameters, and this decoder gives the logits that its
     own forward pass gives."""
-    layers = getattr(trunk_of(model), "layers", None)
-    if not layers or not hasattr(trunk_of(model), "rotary_emb"):
+    trunk: Any = trunk_of(model)
+    if not all(hasattr(trunk, name) for name in ("embed_tokens", "layers", "norm", "rotary_emb")):
         return False
-    for layer in layers:
-        names = {name for name, _ in layer.named_parameters()}
-        if not LAYER <= names <= LAYER | OPTIONAL:
-            return False
-    return _agree(model)
+    names = [{name for name, _ in layer.named_parameters()} for layer in trunk.layers]
+    if not all(LAYER <= each <= LAYER | OPTIONAL for each in names):
+        return False
+    norms = [trunk.norm, *(layer.input_layernorm for layer in trunk.layers)]
+    attentions = [layer.self_attn for layer in trunk.layers]
+    if not all(hasattr(norm, "variance_epsilon") for norm in norms):
+        return False
+    return all(hasattr(each, "head_dim") and hasattr(each, "scaling") for each in attentions) and _agree(model)
 
 
 @torch.no_grad()
