@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ from rlsp.rollouts.llama import LlamaDecoder, is_llama
 from rlsp.rollouts.native import NativeSampler
 from rlsp.rollouts.rows import RowCache
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": 211,
     "hidden_size": 48,
     "intermediate_size": 64,
