@@ -1,0 +1,101 @@
+"""TRL's GRPOTrainer on the same problems, judged by the same verifier and paid by the same reward."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from typing import Any
+
+import torch
+from datasets import Dataset
+from protocol import Channel, Message
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from rlsp.config import Recipe, load
+from rlsp.engines.stages import training_problems
+from rlsp.exploration import explorer_for
+from rlsp.prompts import decode_response, encode_prompt, instruct
+from rlsp.reward import score
+from rlsp.types import Finish, Rollout
+
+channel = Channel()
+
+
+class TakesTurns(TrainerCallback):
+    """One optimizer step a request."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.requests = channel.requests()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if next(self.requests, None) is None:
+            raise SystemExit
+        self.tokens, self.started = 0, time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        channel.answer({"tokens": self.tokens, "seconds": time.perf_counter() - self.started})
+
+
+def trainer(request: Message, turns: TakesTurns) -> GRPOTrainer:
+    recipe = load(Recipe, request["recipe"], request["settings"])
+    torch.set_num_threads(request["threads"])
+    tokenizer = AutoTokenizer.from_pretrained(recipe.model.path)
+    model = AutoModelForCausalLM.from_pretrained(recipe.model.path, dtype=torch.float32)
+    problems = {problem.id: problem for batch in training_problems(recipe) for problem in batch}
+    prompts = {each.id: encode_prompt(tokenizer, each, instruct(each, recipe)) for each in problems.values()}
+    explorer, stops = explorer_for(recipe), frozenset([tokenizer.eos_token_id])
+
+    def reward(completion_ids: list[list[int]], problem_id: list[str], **others: Any) -> list[float]:
+        turns.tokens += sum(map(len, completion_ids))
+        rollouts = [
+            Rollout(
+                problem_id=of,
+                sample=index % recipe.rl.samples_per_prompt,
+                prompt_ids=prompts[of].ids,
+                response_ids=tuple(ids),
+                logprobs=(0.0,) * len(ids),
+                text=decode_response(tokenizer, ids, stops),
+                finish=Finish.EOS if ids[-1] in stops else Finish.LENGTH,
+                temperature=1.0,
+                policy_version=0,
+            )
+            for index, (of, ids) in enumerate(zip(problem_id, completion_ids, strict=True))
+        ]
+        asked = [problems[of] for of in dict.fromkeys(problem_id)]
+        return [each.total or 0.0 for each in score(asked, rollouts, explorer, recipe.reward)]
+
+    rl, rollouts = recipe.rl, recipe.rl.rollouts_per_step
+    config = GRPOConfig(
+        output_dir=tempfile.mkdtemp(),
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        per_device_train_batch_size=request["microbatch"],
+        gradient_accumulation_steps=rollouts // request["microbatch"],
+        num_generations=rl.samples_per_prompt,
+        max_completion_length=recipe.sampling.max_response_tokens,
+        max_steps=rl.steps,
+        learning_rate=rl.actor_learning_rate,
+        beta=rl.kl_coefficient,
+        loss_type="grpo",
+        max_grad_norm=rl.grad_clip,
+        temperature=recipe.sampling.temperature,
+        logging_steps=10**6,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=recipe.seed,
+    )
+    rows = [{"prompt": tokenizer.decode(prompts[of].ids), "problem_id": of} for of in problems]
+    made = GRPOTrainer(model, reward, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+    made.add_callback(turns)
+    return made
+
+
+if __name__ == "__main__":
+    turns = TakesTurns()
+    made = trainer(next(turns.requests), turns)
+    channel.answer({})
+    made.train()
