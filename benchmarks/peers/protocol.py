@@ -1,5 +1,5 @@
-"""How the benchmark talks to the programs that it compares: each runs in a process and an environment of its own, gets a
-JSON object a line and gives one back. So that they can take turns, a worker stays and waits."""
+"""How the benchmark talks to the programs that it compares: each runs in a process and an environment of its own, gets
+a JSON object a line and gives one back. So that they can take turns, a worker stays and waits."""
 
 from __future__ import annotations
 
