@@ -6,13 +6,19 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 
+import batches
 import torch
 from protocol import Channel, Message
 
 from rlsp.config import Recipe, load
 from rlsp.engines import stages
 from rlsp.exploration import explorer_for
+from rlsp.models import token_logprobs
+from rlsp.optim import adamw
+from rlsp.rl.batch import Batch, Experience
 from rlsp.rl.loop import Iteration, train
+from rlsp.rl.streams import Streams
+from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
 
 
@@ -48,6 +54,69 @@ class Ours:
         seconds = time.perf_counter() - started
         return {"seconds": seconds, "tokens": rows, "flops": flops}
 
+    def batch(self, lengths: list[int], prompt: int, microbatch_tokens: int) -> Message:
+        """Made-up responses for `update` and `loss`."""
+        settings = [f"rl.microbatch_tokens={microbatch_tokens}", f"rl.minibatch_rollouts={len(lengths)}"]
+        rl = load(
+            Recipe, "nano-grpo", [*settings, f"rl.prompts_per_step={len(lengths) // 8}", "rl.kl_coefficient=0"]
+        ).rl
+        made = batches.make(lengths, prompt, self.policy.model.config.vocab_size)
+        rewards_SBR = torch.zeros(1, *made.mask_BR.shape)
+        batch = Batch(
+            ids_BT=torch.cat([made.prompts_BP, made.responses_BR], 1),
+            sampled_BT=torch.cat([torch.zeros_like(made.prompts_BP, dtype=torch.bool), made.mask_BR], 1),
+            mask_BR=made.mask_BR,
+            logprobs_BR=torch.zeros(made.mask_BR.shape),
+            streams=Streams(("reward",), (1.0,), rewards_SBR),
+            groups_B=torch.arange(len(lengths)) // 8,
+            in_loss_B=torch.ones(len(lengths), dtype=torch.bool),
+            temperature=1.0,
+        )
+        with torch.no_grad():
+            for row in range(len(lengths)):
+                one = slice(row, row + 1)
+                logprobs, _ = token_logprobs(self.policy.model, batch.ids_BT[one], batch.sampled_BT[one])
+                batch.logprobs_BR[row, : len(logprobs)] = logprobs
+        empty = torch.zeros(0)
+        advantages_BR = torch.where(made.mask_BR, made.advantages_B[:, None], 0.0)
+        self.experience = Experience(batch, empty, rewards_SBR[:0], rewards_SBR[:0], advantages_BR)
+        self.updater = Updater(self.policy.model, None, rl, seed=0)
+        return {}
+
+    def loss(self) -> Message:
+        """The batch's loss and the norm of its gradient."""
+        rows = torch.arange(len(self.experience.batch.ids_BT))
+        loss = self.updater.accumulate(self.experience, rows, actor_learns=True)["policy_loss"]
+        norm = torch.nn.utils.get_total_norm(
+            [each.grad for each in self.policy.model.parameters() if each.grad is not None]
+        )
+        self.policy.model.zero_grad()
+        return {"loss": loss, "gradient": norm.item()}
+
+    def update(self) -> Message:
+        self.updater.update(self.experience, step=0)
+        return {"tokens": self._tokens()}
+
+    def bare(self) -> Message:
+        """Forward, backward and optimizer of the model by itself: as many tokens, in rows of one length, cross-entropy
+        of all of them."""
+        rows, microbatch = len(self.experience.batch.ids_BT), self.updater.rl.microbatch_tokens
+        width = self._tokens() // rows
+        ids_BT, model = self.experience.batch.ids_BT[:, :width].clamp(min=1), self.policy.model
+        optimizer = adamw(model.parameters(), 1e-9)
+        started = time.perf_counter()
+        for piece in ids_BT.split(max(1, microbatch // width)):
+            model(input_ids=piece, labels=piece, use_cache=False).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return {"seconds": time.perf_counter() - started, "tokens": rows * width}
+
+    def _tokens(self) -> int:
+        """Of prompts and responses, without padding."""
+        batch = self.experience.batch
+        prompt = batch.ids_BT.shape[1] - batch.mask_BR.shape[1]
+        return int(batch.mask_BR.sum()) + prompt * len(batch.ids_BT)
+
     def grpo(self, recipe: str, settings: list[str], threads: int) -> Message:
         torch.set_num_threads(threads)
         made = load(Recipe, recipe, settings)
@@ -80,5 +149,5 @@ def peak(size: int = 2048, repeats: int = 8) -> Message:
 
 if __name__ == "__main__":
     peer = Ours()
-    jobs = {name: getattr(peer, name) for name in ("load", "rollouts", "ceiling", "grpo", "step")}
-    Channel().serve(jobs | {"peak": peak})
+    names = ("load", "rollouts", "ceiling", "batch", "loss", "update", "bare", "grpo", "step")
+    Channel().serve({name: getattr(peer, name) for name in names} | {"peak": peak})

@@ -6,6 +6,7 @@ import tempfile
 import time
 from typing import Any
 
+import batches
 import torch
 from datasets import Dataset
 from protocol import Channel, Message
@@ -94,8 +95,30 @@ def trainer(request: Message, turns: TakesTurns) -> GRPOTrainer:
     return made
 
 
+def loss(trainer: GRPOTrainer, lengths: list[int], prompt: int) -> Message:
+    """The loss that the trainer computes for a batch of made-up responses, and the norm of its gradient."""
+    made = batches.make(lengths, prompt, trainer.model.config.vocab_size)
+    trainer.current_gradient_accumulation_steps = 1
+    value = trainer._compute_loss(
+        trainer.model,
+        {
+            "prompt_ids": made.prompts_BP,
+            "prompt_mask": torch.ones_like(made.prompts_BP),
+            "completion_ids": made.responses_BR,
+            "completion_mask": made.mask_BR.int(),
+            "advantages": made.advantages_B,
+        },
+    )
+    value.backward()
+    gradients = [each.grad for each in trainer.model.parameters() if each.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients).item()
+    trainer.model.zero_grad()
+    return {"loss": value.item(), "gradient": norm}
+
+
 if __name__ == "__main__":
     turns = TakesTurns()
-    made = trainer(next(turns.requests), turns)
-    channel.answer({})
+    request = next(turns.requests)
+    made = trainer(request, turns)
+    channel.answer(loss(made, **request["batch"]) if "batch" in request else {})
     made.train()
