@@ -28,8 +28,6 @@ from rich.table import Table
 
 from rlsp.runs import write_json
 
-HERE = Path(__file__).parent
-PEERS = HERE / "peers"
 console = Console(highlight=False, width=160)
 Bar = tuple[str, bool]
 
@@ -46,19 +44,19 @@ class Setting:
     out: Path
 
     def ours(self) -> Worker:
-        return self._worker(self.python, "ours.py")
+        return self._worker(self.python, "ours")
 
     def generate(self) -> Worker:
-        return self._worker(self.python, "generate.py")
+        return self._worker(self.python, "generate")
 
     def trl(self) -> Worker:
-        return self._worker(self.python, "trl_grpo.py")
+        return self._worker(self.python, "trl_grpo")
 
     def vllm(self) -> Worker:
-        return self._worker(self.vllm_python, "vllm_cpu.py", VLLM_CPU_KVCACHE_SPACE="2", VLLM_LOGGING_LEVEL="ERROR")
+        return self._worker(self.vllm_python, "vllm_cpu", VLLM_CPU_KVCACHE_SPACE="2", VLLM_LOGGING_LEVEL="ERROR")
 
-    def _worker(self, python: Path, script: str, **variables: str) -> Worker:
-        return Worker(python, PEERS / script, self.out / f"{script}.log", **variables)
+    def _worker(self, python: Path, peer: str, **variables: str) -> Worker:
+        return Worker(python, peer, self.out / f"{peer}.log", **variables)
 
 
 def in_turn(workers: dict[str, Worker], request: Message, rounds: int, warmup: int = 1) -> dict[str, list[Message]]:

@@ -28,7 +28,7 @@ LAYERS = (
     ("behaviours", "demonstrations", "verifiers", "rollouts", "sft"),
     ("exploration",),
     ("prompts",),
-    ("rollouts.native",),
+    ("rollouts.native", "rollouts.vllm"),
     ("reward", "evaluation"),
     ("report",),
     ("xray",),

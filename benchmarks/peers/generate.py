@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from protocol import Channel, Message
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from peers.protocol import Channel, Message
 
 
 class Generate:

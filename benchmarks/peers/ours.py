@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 
-import batches
 import torch
-from protocol import Channel, Message
 
+from peers import batches
+from peers.protocol import Channel, Message
 from rlsp.config import Recipe, load
 from rlsp.engines import stages
 from rlsp.exploration import explorer_for
@@ -20,22 +20,23 @@ from rlsp.rl.loop import Iteration, train
 from rlsp.rl.streams import Streams
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
+from rlsp.rollouts.native import NativeSampler
 
 
 class Ours:
     def load(self, model: str, threads: int) -> Message:
         torch.set_num_threads(threads)
         self.policy = stages.open_policy(model)
-        return {"sampled by": "LlamaDecoder" if self.policy.sampler.is_llama else "TransformersDecoder"}
+        return {}
 
     def rollouts(self, prompts: list[list[int]], new_tokens: int, ragged: bool, seed: int) -> Message:
-        sampler, own = self.policy.sampler, self.policy.sampler.stops
-        sampler.stops = own if ragged else frozenset()
+        sampler = NativeSampler(self.policy.model, self.policy.tokenizer)
+        if not ragged:
+            sampler.stops = frozenset()
         cache = len(prompts) * (max(map(len, prompts)) + new_tokens)
         settings = SamplingSettings(1.0, new_tokens, cache)
         asked = [Prompt(str(number), tuple(ids)) for number, ids in enumerate(prompts)]
         rollouts = sampler.sample(asked, 1, settings, seed, 0)
-        sampler.stops = own
         return {"tokens": sum(each.length for each in rollouts)}
 
     @torch.inference_mode()

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 Message = dict[str, Any]
+BENCHMARKS = Path(__file__).parents[1]
 
 
 class Channel:
@@ -45,17 +46,20 @@ class Channel:
 class Worker:
     """The benchmark's end."""
 
-    def __init__(self, python: Path, script: Path, log: Path, **variables: str) -> None:
+    def __init__(self, python: Path, peer: str, log: Path, **variables: str) -> None:
         self._log = log.open("a")
+        everyone = {"PYTHONPATH": str(BENCHMARKS), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
         self._process = subprocess.Popen(
-            [python, script],
+            [python, "-m", f"peers.{peer}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"} | variables,
+            env=os.environ
+            | {"PYTHONPATH": str(BENCHMARKS), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+            | variables,
         )
-        self._name = f"{script.name} ({log})"
+        self._name = f"{peer} ({log})"
 
     def ask(self, **request: Any) -> Message:
         """Raises RuntimeError when the worker has died."""

@@ -6,13 +6,13 @@ import tempfile
 import time
 from typing import Any
 
-import batches
 import torch
 from datasets import Dataset
-from protocol import Channel, Message
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from peers import batches
+from peers.protocol import Channel, Message
 from rlsp.config import Recipe, load
 from rlsp.engines.stages import training_problems
 from rlsp.exploration import explorer_for
@@ -89,7 +89,7 @@ def trainer(request: Message, turns: TakesTurns) -> GRPOTrainer:
         disable_tqdm=True,
         seed=recipe.seed,
     )
-    rows = [{"prompt": tokenizer.decode(prompts[of].ids), "problem_id": of} for of in problems]
+    rows = [{"prompt": tokenizer.decode(list(prompts[of].ids)), "problem_id": of} for of in problems]
     made = GRPOTrainer(model, reward, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
     made.add_callback(turns)
     return made

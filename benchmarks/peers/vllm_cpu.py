@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from protocol import Channel, Message
 from vllm import LLM, SamplingParams
+
+from peers.protocol import Channel, Message
 
 
 class Vllm:

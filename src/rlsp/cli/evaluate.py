@@ -118,7 +118,7 @@ def _held_out(recipe: Recipe, split: Split, judge: Settings, out: Path | None, o
 
     problems = stages.held_out_problems(recipe, split)
     verify_all(problems, [""] * len(problems), judge)
-    policy = stages.open_policy(recipe.model.path)
+    policy = stages.open_policy(recipe.model.path, recipe.sampling.engine)
     with LiveProgress() as progress:
         evaluation = stages.evaluate(policy, problems, recipe, progress, recipe.name, recipe.model.path, judge)
     summary = to_json(evaluation.summary)
@@ -142,7 +142,7 @@ def _benchmark(recipe: Recipe, samples: int, judge: Settings, out: Path | None, 
 
     problems = tasks.data_problems(recipe.task)
     verify_all(problems, [""] * len(problems), judge)
-    policy = stages.open_policy(recipe.model.path)
+    policy = stages.open_policy(recipe.model.path, recipe.sampling.engine)
     with LiveProgress() as progress:
         rollouts = stages.sample(policy, problems, samples, temperature, recipe, progress, "sample")
     write_text(out / "recipe.toml", to_toml(recipe))

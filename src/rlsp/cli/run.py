@@ -92,7 +92,7 @@ def open_directory(
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite deletes it: give one of them")
     say_if(native.check(recipe, judge, accept_risks))
-    stages.open_policy(recipe.model.path)
+    stages.open_policy(recipe.model.path, recipe.sampling.engine)
     if not runs.exists(path):
         return runs.create(path, recipe)
     if not (resume or overwrite) and sys.stdin.isatty():

@@ -31,7 +31,7 @@ def sample(
         raise InputError(f"{problems}: no problems in it")
     from rlsp.engines import stages
 
-    policy = stages.open_policy(resolved.model.path)
+    policy = stages.open_policy(resolved.model.path, resolved.sampling.engine)
     with LiveProgress() as progress:
         rollouts = stages.sample(policy, asked, samples, resolved.sampling.temperature, resolved, progress, "sample")
     write_records(out, rollouts)

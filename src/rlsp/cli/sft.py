@@ -29,7 +29,7 @@ def sft(
     from rlsp.engines import stages
 
     metrics: list[dict[str, float]] = []
-    policy = stages.open_policy(resolved.model.path)
+    policy = stages.open_policy(resolved.model.path, resolved.sampling.engine)
     with LiveProgress() as progress:
         stages.finetune(policy, examples, resolved, progress, metrics.append)
     policy.save(out / "model")

@@ -7,7 +7,7 @@ from rlsp.config.exploration import ExplorationRecipe, JudgeRecipe
 from rlsp.config.model import LoraRecipe
 from rlsp.config.pretraining import ArchitectureRecipe, CorpusRecipe, PretrainRecipe
 from rlsp.config.reading import REPOSITORY_RECIPES, load, load_for_evaluation, override, to_toml
-from rlsp.config.recipe import AlarmRecipe, Recipe, SftRecipe
+from rlsp.config.recipe import AlarmRecipe, Recipe, SamplingEngine, SftRecipe
 from rlsp.config.reward import RewardRecipe, ScheduleRecipe
 from rlsp.config.rl import RlRecipe
 from rlsp.config.task import ColumnsRecipe, FilterRecipe, TaskRecipe, is_file_reference
@@ -26,6 +26,7 @@ __all__ = [
     "Recipe",
     "RewardRecipe",
     "RlRecipe",
+    "SamplingEngine",
     "ScheduleRecipe",
     "SftRecipe",
     "TaskRecipe",

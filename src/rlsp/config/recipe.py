@@ -15,6 +15,7 @@ from rlsp.config.section import Positive, Rate, Section, Share
 from rlsp.config.task import TaskRecipe
 from rlsp.config.watching import AlarmRecipe, ProbeRecipe
 
+SamplingEngine = Literal["native", "vllm"]
 EVALUATION_ALONE = object()
 """Tells the validators that neither SFT nor RL will run."""
 
@@ -42,8 +43,10 @@ class SftRecipe(Section):
 
 
 class SamplingRecipe(Section):
-    """`max_response_tokens` counts EOS. `cache_tokens` bounds the sampler's key-value cache."""
+    """`max_response_tokens` counts EOS. `cache_tokens` bounds the sampler's key-value cache. `engine`: `native`,
+    embedded and for any attention model, or `vllm`."""
 
+    engine: SamplingEngine = "native"
     temperature: Annotated[float, Field(gt=0)] = 1.0
     max_prompt_tokens: Positive
     max_response_tokens: Positive

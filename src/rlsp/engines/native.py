@@ -21,6 +21,7 @@ from rlsp.reward import warnings
 from rlsp.rl.alarms import Watch
 from rlsp.rl.loop import Iteration
 from rlsp.rollouts.native import check_capacity
+from rlsp.rollouts.vllm import check_vllm
 from rlsp.runs import AT_ALARM, MetricsLog, Run, read_records, write_json, write_records
 from rlsp.types import Alarm, Demonstration, Problem, to_json
 from rlsp.verifiers import verify_all
@@ -50,7 +51,8 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
     verify_all(problems, [""] * len(problems), judging)
     prompts = stages.encode_prompts(tokenizer, problems, recipe)
     longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens
-    check_capacity(config, longest, recipe.sampling.cache_tokens)
+    check_sampler = check_capacity if recipe.sampling.engine == "native" else check_vllm
+    check_sampler(config, longest, recipe.sampling.cache_tokens)
     if accept_reward_risks:
         return ""
     if recipe.reward.mix == "advantage":
@@ -70,7 +72,7 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
     """
     _warn(recipe, progress)
     torch.manual_seed(recipe.seed)
-    policy = stages.open_policy(recipe.model.path)
+    policy = stages.open_policy(recipe.model.path, recipe.sampling.engine)
     batches, test = _problems(recipe, out)
     if len(test) < recipe.evaluation.problems:
         progress.say(f"{len(test)} test problems: the data hold no more of the {recipe.evaluation.problems} asked for")
@@ -120,7 +122,7 @@ def _evaluate(
 def _vote(test: list[Problem], recipe: Recipe, out: Run, progress: Progress, judging: Settings) -> None:
     """Majority vote of the base model with as many tokens as the trained one used."""
     if not out.finished("evaluation/self-consistency"):
-        base = stages.open_policy(recipe.model.path)
+        base = stages.open_policy(recipe.model.path, recipe.sampling.engine)
         _keep(out, stages.vote(base, test, recipe, progress, "Base, majority", tokens_of_rlsp(out), judging))
 
 
@@ -145,7 +147,7 @@ def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress) -> Policy
         write_records(path, stages.demonstrate(recipe, progress))
         out.finish("demonstrations")
     if out.finished("sft"):
-        return stages.open_policy(str(out.path("sft", "model")))
+        return stages.open_policy(str(out.path("sft", "model")), recipe.sampling.engine)
     log = MetricsLog(out.clear("sft") / "metrics.jsonl")
     stages.finetune(policy, list(read_records(path, Demonstration)), recipe, progress, log.write)
     policy.save(out.path("sft", "model"))
@@ -162,7 +164,7 @@ def reinforce(recipe: Recipe, out: Run, progress: Progress, judging: Settings = 
     _warn(recipe, progress)
     torch.manual_seed(recipe.seed)
     batches, _ = _problems(recipe, out)
-    _rl(stages.open_policy(recipe.model.path), batches, recipe, out, progress, judging)
+    _rl(stages.open_policy(recipe.model.path, recipe.sampling.engine), batches, recipe, out, progress, judging)
     return out.path("rl", "model")
 
 
@@ -180,7 +182,7 @@ def _rl(
         Paused: an alarm was raised, and the recipe wants a pause then.
     """
     if out.finished("rl"):
-        return stages.open_policy(str(out.path("rl", "model")))
+        return stages.open_policy(str(out.path("rl", "model")), recipe.sampling.engine)
     log, watch, alarms = MetricsLog(out.clear("rl") / "metrics.jsonl"), Watch(recipe), list[Alarm]()
     write_records(out.path("rl", "alarms.jsonl"), alarms)
     shown = list(read_records(out.path("demonstrations.jsonl"), Demonstration)) if recipe.demonstrations else []

@@ -11,7 +11,7 @@ from random import Random
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlsp import checkpoints, sft, tasks
-from rlsp.config import Recipe
+from rlsp.config import Recipe, SamplingEngine
 from rlsp.demonstrations.search import unroll
 from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
@@ -23,8 +23,9 @@ from rlsp.prompts import encode_prompt, encode_response, instruct
 from rlsp.reward import score
 from rlsp.rl.loop import Iteration, train
 from rlsp.rl.probe import Probe
-from rlsp.rollouts import Prompt, SamplingSettings
+from rlsp.rollouts import Prompt, Sampler, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
+from rlsp.rollouts.vllm import VllmSampler
 from rlsp.tasks.splits import Split
 from rlsp.types import Demonstration, Problem, Rollout, Score
 from rlsp.verifiers import verify
@@ -42,17 +43,19 @@ class Policy:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    sampler: NativeSampler
+    sampler: Sampler
 
     def save(self, directory: Path) -> None:
         """Write a Hugging Face checkpoint, adapters merged into the weights."""
         checkpoints.save(merged(self.model), self.tokenizer, directory)
 
 
-def open_policy(path: str) -> Policy:
-    """Load a model directory (or `nano`) onto this machine's device."""
+def open_policy(path: str, engine: SamplingEngine = "native") -> Policy:
+    """Load a model directory (or `nano`) onto this machine's device; `engine` samples from it."""
     tokenizer, model = load_tokenizer(path), load_policy(path, pick_device())
     check_logits(model)
+    if engine == "vllm":
+        return Policy(model, tokenizer, VllmSampler(model, tokenizer, path))
     return Policy(model, tokenizer, NativeSampler(model, tokenizer))
 
 

@@ -7,7 +7,6 @@ live rollouts only.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rlsp.rollouts.decoders import Decoder, TransformersDecoder
 from rlsp.rollouts.draw import draw
 from rlsp.rollouts.llama import LlamaDecoder, is_llama
 from rlsp.rollouts.rows import KeysValues, RowCache
-from rlsp.rollouts.sampler import Prompt, SamplingSettings
+from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, request_seed
 from rlsp.types import Finish, Rollout
 
 REFILL_SHARE = 1 / 8
@@ -105,8 +104,7 @@ class _Request:
     """A rollout in the making, with the random numbers that decide it."""
 
     def __init__(self, prompt: Prompt, sample: int, seed: int) -> None:
-        digest = hashlib.sha256(f"{seed}/{prompt.problem_id}/{sample}".encode()).digest()
-        self.generator = torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
+        self.generator = torch.Generator().manual_seed(request_seed(seed, prompt.problem_id, sample))
         self.prompt = prompt
         self.sample = sample
         self.ids: list[int] = []
@@ -233,16 +231,7 @@ def check_capacity(config: PretrainedConfig, slots: int, cache_tokens: int) -> N
     """Raises InputError when one sequence of `slots` tokens does not fit the cache or the model, or when the model has
     layers that the native sampler can't run."""
     config = config.get_text_config()
-    if slots > cache_tokens:
-        raise InputError(
-            f"a prompt and its response need {slots} tokens of cache, sampling.cache_tokens is {cache_tokens}: raise it"
-        )
-    context = getattr(config, "max_position_embeddings", None)
-    if context and slots > context:
-        raise InputError(
-            f"a prompt and its response need {slots} positions, the model has {context}: "
-            "lower sampling.max_response_tokens"
-        )
+    check_room(config, slots, cache_tokens)
     kinds = set(getattr(config, "layer_types", None) or ())
     if kinds - {"full_attention", "sliding_attention"}:
         raise InputError(f"the native sampler runs attention layers only, this model has {sorted(kinds)}")

@@ -1,0 +1,1 @@
+"""The programs that the speed benchmark compares, each as a worker."""

