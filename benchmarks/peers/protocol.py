@@ -55,9 +55,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env=os.environ
-            | {"PYTHONPATH": str(BENCHMARKS), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-            | variables,
+            env=os.environ | everyone | variables,
         )
         self._name = f"{peer} ({log})"
 
