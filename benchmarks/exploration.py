@@ -36,7 +36,7 @@ from rich.box import MARKDOWN
 from rich.table import Table
 from sweep import BASE, SFT, Arm, Sweep, console
 
-from rlsp.config import Recipe, load
+from rlsp.config import Recipe, TaskRecipe, load
 from rlsp.evaluation.statistics import mean_over_seeds
 from rlsp.runs import write_text
 from rlsp.tasks import problems
@@ -157,9 +157,7 @@ WHOLE = ("ppo.steps=50", "ppo.prompts_per_step=64", "ppo.minibatch_rollouts=64")
 
 def alarms(sweep: Sweep) -> bool:
     questions = _questions(sweep.out / "countdown.jsonl")
-    broken = [
-        Arm(f"every verdict {verdict}", SFT, (f"task={_data(questions, verdict)}",)) for verdict in ("right", "wrong")
-    ]
+    broken = [Arm(f"every verdict {verdict}", SFT, task=_judged(questions, verdict)) for verdict in ("right", "wrong")]
     plain = [
         Arm("the nano recipe", SFT, WHOLE),
         Arm("the nano recipe, outcome only", SFT, (*WHOLE, "reward.alpha=1", "exploration=none")),
@@ -189,22 +187,23 @@ def _questions(path: Path) -> Path:
     return path
 
 
-def _data(questions: Path, verdict: str) -> str:
-    return f"{{name = 'data', data = '{questions}', verifier = 'broken_verifiers:{verdict}'}}"
+def _judged(questions: Path, verdict: str) -> TaskRecipe:
+    return TaskRecipe(name="data", data=str(questions), verifier=f"broken_verifiers:{verdict}")
 
 
 # Effort fitted to the difficulty
 
-ADAPTIVE = {
-    "alp": "{alp = {weight = 2.0}}",
-    "kimi": "kimi",
-    "pass_rate": "{pass_rate = {weight = 2.0}}",
-}
+ADAPTIVE = {"alp": (2.0, 3.5), "kimi": (1.0, 4.0), "pass_rate": (2.0, 6.0)}
+"""Weights of each, a small and a large one: with either all ranking invariants hold at α = 0.8."""
 
 
 def difficulty(sweep: Sweep) -> bool:
     uniform = length(SFT)
-    adaptive = [alone(f"{name} α 0.8", SFT, part) for name, part in ADAPTIVE.items()]
+    adaptive = [
+        alone(f"{name} × {weight:g}", SFT, f"{{{name} = {{weight = {weight}}}}}")
+        for name, weights in ADAPTIVE.items()
+        for weight in weights
+    ]
     results = sweep.run([uniform, outcome_only(SFT), *adaptive])
     measures = {"accuracy %": accuracy, "tokens": tokens, "tokens, easiest level": easiest, "length by level": fit}
     show("Effort fitted to the difficulty, from sft", results, measures)
