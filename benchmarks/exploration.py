@@ -36,7 +36,7 @@ from rich.box import MARKDOWN
 from rich.table import Table
 from sweep import BASE, SFT, Arm, Sweep, console
 
-from rlsp.config import Recipe, load
+from rlsp.config import Recipe, TaskRecipe, load
 from rlsp.evaluation.statistics import mean_over_seeds
 from rlsp.runs import write_text
 from rlsp.tasks import problems
@@ -153,18 +153,14 @@ HACKABLE = {
 """What each set-up must raise, under every seed."""
 WHOLE = ("rl.steps=50", "rl.prompts_per_step=64", "rl.minibatch_rollouts=64")
 """The steps of the shipped recipe."""
+SHIPPED = Arm("the nano recipe", SFT, WHOLE)
 
 
 def alarms(sweep: Sweep) -> bool:
     questions = _questions(sweep.out / "countdown.jsonl")
-    broken = [
-        Arm(f"every verdict {verdict}", SFT, (f"task={_data(questions, verdict)}",)) for verdict in ("right", "wrong")
-    ]
-    plain = [
-        Arm("the nano recipe", SFT, WHOLE),
-        Arm("the nano recipe, outcome only", SFT, (*WHOLE, "reward.alpha=1", "exploration=none")),
-    ]
-    results = sweep.run([*broken, length(SFT, "0", "length alone"), *plain])
+    broken = [Arm(f"every verdict {verdict}", SFT, task=_judged(questions, verdict)) for verdict in ("right", "wrong")]
+    plain = Arm("the nano recipe, outcome only", SFT, (*WHOLE, "reward.alpha=1", "exploration=none"))
+    results = sweep.run([*broken, length(SFT, "0", "length alone"), SHIPPED, plain])
     table = Table("", *(f"seed {seed}: alarm (step)" for seed in sweep.seeds), title="Alarms", box=MARKDOWN)
     for name, seeds in results.items():
         table.add_row(name, *(", ".join(f"{each['name']} ({each['step']})" for each in one.alarms) for one in seeds))
@@ -189,23 +185,35 @@ def _questions(path: Path) -> Path:
     return path
 
 
-def _data(questions: Path, verdict: str) -> str:
-    return f"{{name = 'data', data = '{questions}', verifier = 'broken_verifiers:{verdict}'}}"
+def _judged(questions: Path, verdict: str) -> TaskRecipe:
+    return TaskRecipe(name="data", data=str(questions), verifier=f"broken_verifiers:{verdict}")
 
 
 # Effort fitted to the difficulty
 
-ADAPTIVE = {
-    "alp": "{alp = {weight = 2.0}}",
-    "kimi": "kimi",
-    "pass_rate": "{pass_rate = {weight = 2.0}}",
-}
+ADAPTIVE = {"alp": (2.0, 3.5), "kimi": (1.0, 4.0), "pass_rate": (2.0, 6.0)}
+"""Weights of each, a small and a large one: with either all ranking invariants hold at α = 0.8."""
+
+
+WHOLE_ADAPTIVE = ("alp", 3.5)
+"""The one that also trains for the steps of the shipped recipe."""
 
 
 def difficulty(sweep: Sweep) -> bool:
-    uniform = length(SFT)
-    adaptive = [alone(f"{name} α 0.8", SFT, part) for name, part in ADAPTIVE.items()]
-    results = sweep.run([uniform, outcome_only(SFT), *adaptive])
+    short = [_adaptive(name, weight) for name, weights in ADAPTIVE.items() for weight in weights]
+    good = _fitted(sweep, length(SFT), [outcome_only(SFT)], short)
+    whole = _adaptive(*WHOLE_ADAPTIVE)
+    whole = replace(whole, name=f"{whole.name}, whole recipe", settings=(*whole.settings, *WHOLE))
+    return _fitted(sweep, SHIPPED, [], [whole]) or good
+
+
+def _adaptive(name: str, weight: float) -> Arm:
+    return alone(f"{name} × {weight:g}", SFT, f"{{{name} = {{weight = {weight}}}}}")
+
+
+def _fitted(sweep: Sweep, uniform: Arm, others: Sequence[Arm], adaptive: Sequence[Arm]) -> bool:
+    """Whether an adaptive reward saves a fifth of the tokens on the easiest level and lets length follow the level."""
+    results = sweep.run([uniform, *others, *adaptive])
     measures = {"accuracy %": accuracy, "tokens": tokens, "tokens, easiest level": easiest, "length by level": fit}
     show("Effort fitted to the difficulty, from sft", results, measures)
     show_differences(results, uniform.name, measures)

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from rlsp import runs
-from rlsp.config import Recipe, load, override, to_toml
+from rlsp.config import Recipe, TaskRecipe, load, override, to_toml
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
 from rlsp.runs import read_json, read_lines, read_records, write_json, write_records
@@ -26,11 +26,12 @@ ROLLOUTS, SUMMARY = "evaluation/rlsp.rollouts.jsonl.zst", "evaluation/rlsp.json"
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to train: the model it starts from and what it changes in the recipe."""
+    """One way to train: the model it starts from, what it changes in the recipe, and the task if it is another."""
 
     name: str
     start: str
     settings: tuple[str, ...] = ()
+    task: TaskRecipe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Sweep:
         """RL alone, from the arm's model."""
         start = [override("model.path", str(self._sft(seed)))] if arm.start == SFT else []
         recipe = self.recipe(seed, [*start, *arm.settings])
-        return recipe.model_copy(update={"demonstrations": None, "sft": None})
+        return recipe.model_copy(update={"demonstrations": None, "sft": None, "task": arm.task or recipe.task})
 
     def _done(self, arm: Arm, seed: int) -> bool:
         """Whether the run is there; one of another recipe is an error."""

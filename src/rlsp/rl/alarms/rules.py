@@ -116,7 +116,7 @@ RULES = (
     Rule(
         "constant-verdicts",
         "disagreeing_under_one_verdict",
-        Level(0.25, first=True),
+        Level(0.1, first=True),
         "the share of problems with different answers under one and the same verdict",
         "every response of the run has had one verdict from the start, so the verifier is broken or the task hopeless",
         "judge some responses by hand, compare the verifier with another by `rlsp verify audit`, or choose easier "
