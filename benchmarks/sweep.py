@@ -49,7 +49,7 @@ class Sweep:
     """Runs under `out`; `common` settings hold for every arm."""
 
     def __init__(self, out: Path, common: Sequence[str], seeds: range, jobs: int) -> None:
-        self.out, self.common, self.seeds, self.jobs = out, tuple(common), seeds, jobs
+        self.out, self.common, self.seeds, self.jobs = out.resolve(), tuple(common), seeds, jobs
 
     def run(self, arms: Sequence[Arm]) -> dict[str, list[Result]]:
         """Every arm under every seed, those that are there already read again."""
