@@ -1,4 +1,4 @@
-"""The one place that knows chat templates: question → prompt ids, trace → response ids, response ids → text."""
+"""The one place that knows chat templates: question → prompt, trace → response, response → text and rollout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 from rlsp.config import Recipe
 from rlsp.config.exploration import LENGTH_TARGET
 from rlsp.rollouts.sampler import Prompt
-from rlsp.types import Problem
+from rlsp.types import Finish, Problem, Rollout
 
 
 def instruct(problem: Problem, recipe: Recipe) -> str:
@@ -43,6 +43,30 @@ def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], stop
     """The text of sampled ids, the closing stop token left out."""
     body = ids[:-1] if ids and ids[-1] in stops else ids
     return str(tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def finished(
+    tokenizer: PreTrainedTokenizerBase,
+    stops: frozenset[int],
+    prompt: Prompt,
+    sample: int,
+    ids: Sequence[int],
+    logprobs: Sequence[float],
+    temperature: float,
+    policy_version: int,
+) -> Rollout:
+    """What a sampler drew, as a rollout."""
+    return Rollout(
+        problem_id=prompt.problem_id,
+        sample=sample,
+        prompt_ids=prompt.ids,
+        response_ids=tuple(ids),
+        logprobs=tuple(logprobs),
+        text=decode_response(tokenizer, ids, stops),
+        finish=Finish.EOS if ids[-1] in stops else Finish.LENGTH,
+        temperature=temperature,
+        policy_version=policy_version,
+    )
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> frozenset[int]:

@@ -22,7 +22,7 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Ten
         logprobs_B = logits_BV.log_softmax(-1).gather(1, tokens_B[:, None]).squeeze(1)
     else:
         probabilities_BV = (logits_BV if temperature == 1 else logits_BV / temperature).softmax(-1)
-        tokens_B = _invert(probabilities_BV, uniforms_B).clamp_(max=logits_BV.shape[1] - 1)
+        tokens_B = _invert(probabilities_BV, uniforms_B).clamp_(max=logits_BV.shape[1] - 1)  # NaN falls off the end
         logprobs_B = probabilities_BV.gather(1, tokens_B[:, None]).squeeze(1).log()
     if not torch.isfinite(logprobs_B).all():
         raise RuntimeError("the model's logits are NaN or infinite: look for NaN in its weights")

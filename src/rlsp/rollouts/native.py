@@ -17,13 +17,13 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from rlsp.errors import InputError
 from rlsp.lora import merged
-from rlsp.prompts import decode_response, stop_ids
+from rlsp.prompts import finished, stop_ids
 from rlsp.rollouts.decoders import Decoder, TransformersDecoder
 from rlsp.rollouts.draw import draw
 from rlsp.rollouts.llama import LlamaDecoder, is_llama
 from rlsp.rollouts.rows import KeysValues, RowCache
 from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, request_seed
-from rlsp.types import Finish, Rollout
+from rlsp.types import Rollout
 
 REFILL_SHARE = 1 / 8
 """New prompts are prefilled once this share of the rows is free: one larger prefill beats many small ones."""
@@ -61,7 +61,11 @@ class NativeSampler:
         decoder = LlamaDecoder(model, slots) if self.is_llama else TransformersDecoder(model)
         with torch.inference_mode():
             self._run(decoder, requests, slots, settings, on_progress)
-        return [self._rollout(request, settings, policy_version) for request in requests]
+        given = (settings.temperature, policy_version)
+        return [
+            finished(self.tokenizer, self.stops, each.prompt, each.sample, each.ids, each.logprobs, *given)
+            for each in requests
+        ]
 
     def _run(
         self,
@@ -75,7 +79,7 @@ class NativeSampler:
         stops = torch.tensor(sorted(self.stops), device=self.model.device)
         batch = _Batch(decoder, rows, slots, settings, stops)
         waiting = _Prefilled(decoder, requests, self.model.device)
-        finished = 0
+        ended = 0
         while batch.live or waiting:
             free = rows - len(batch.live)
             if waiting and (not batch.live or free >= min(len(waiting), max(1, rows * REFILL_SHARE))):
@@ -83,21 +87,8 @@ class NativeSampler:
             else:
                 batch.decode()
             if done := batch.retire():
-                finished += done
-                on_progress(finished)
-
-    def _rollout(self, request: _Request, settings: SamplingSettings, policy_version: int) -> Rollout:
-        return Rollout(
-            problem_id=request.prompt.problem_id,
-            sample=request.sample,
-            prompt_ids=request.prompt.ids,
-            response_ids=tuple(request.ids),
-            logprobs=tuple(request.logprobs),
-            text=decode_response(self.tokenizer, request.ids, self.stops),
-            finish=Finish.EOS if request.ids[-1] in self.stops else Finish.LENGTH,
-            temperature=settings.temperature,
-            policy_version=policy_version,
-        )
+                ended += done
+                on_progress(ended)
 
 
 class _Request:

@@ -12,9 +12,9 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from rlsp.checkpoints import resolve
 from rlsp.errors import InputError
 from rlsp.lora import merged
-from rlsp.prompts import decode_response, stop_ids
+from rlsp.prompts import finished, stop_ids
 from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, request_seed
-from rlsp.types import Finish, Rollout
+from rlsp.types import Rollout
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -65,10 +65,13 @@ class VllmSampler:
             use_tqdm=False,
         )
         on_progress(len(asked))
-        return [
-            self._rollout(prompt, sample, output.outputs[0], settings.temperature, policy_version)
-            for (prompt, sample), output in zip(asked, outputs, strict=True)
-        ]
+        rollouts = []
+        for (prompt, sample), output in zip(asked, outputs, strict=True):
+            drawn = output.outputs[0]
+            logprobs = [each[token].logprob for token, each in zip(drawn.token_ids, drawn.logprobs, strict=True)]
+            given = (prompt, sample, drawn.token_ids, logprobs, settings.temperature, policy_version)
+            rollouts.append(finished(self.tokenizer, self.stops, *given))
+        return rollouts
 
     def _settings(self, settings: SamplingSettings, seed: int) -> Any:
         from vllm import SamplingParams
@@ -80,20 +83,6 @@ class VllmSampler:
             seed=seed,
             logprobs=0,
             detokenize=False,
-        )
-
-    def _rollout(self, prompt: Prompt, sample: int, output: Any, temperature: float, version: int) -> Rollout:
-        ids = tuple(output.token_ids)
-        return Rollout(
-            problem_id=prompt.problem_id,
-            sample=sample,
-            prompt_ids=prompt.ids,
-            response_ids=ids,
-            logprobs=tuple(each[token].logprob for token, each in zip(ids, output.logprobs, strict=True)),
-            text=decode_response(self.tokenizer, ids, self.stops),
-            finish=Finish.EOS if ids[-1] in self.stops else Finish.LENGTH,
-            temperature=temperature,
-            policy_version=version,
         )
 
 
