@@ -65,7 +65,8 @@ def in_turn(workers: dict[str, Worker], request: Message, rounds: int, warmup: i
     for number in range(warmup + rounds):
         for name, worker in workers.items():
             seed = {"seed": number} if "prompts" in request else {}
-            answers[name].append(worker.ask(**request, **seed))
+            short = {"new_tokens": 8} if "prompts" in request and number < warmup else {}
+            answers[name].append(worker.ask(**request | seed | short))
     return {name: each[warmup:] for name, each in answers.items()}
 
 
@@ -116,7 +117,7 @@ def same_work(answers: dict[str, list[Message]], peer: str) -> Bar:
 
 def rollouts(setting: Setting) -> list[Bar]:
     rng, bars = Random(0), []
-    prompts = [[rng.randrange(1000, 40_000) for _ in range(32)] for _ in range(128)]
+    prompts = [[rng.randrange(1000, 40_000) for _ in range(32)] for _ in range(16)]
     with ExitStack() as stack:
         workers = {
             "ours": stack.enter_context(setting.ours()),
@@ -125,11 +126,11 @@ def rollouts(setting: Setting) -> list[Bar]:
         }
         for worker in workers.values():
             worker.ask(do="load", model=setting.model, threads=setting.threads)
-        request = {"do": "rollouts", "prompts": prompts, "new_tokens": 128, "ragged": False}
+        request = {"do": "rollouts", "prompts": prompts, "samples": 8, "new_tokens": 128, "ragged": False}
         answers = in_turn(workers, request, setting.rounds)
         allowed = [workers["ours"].ask(do="ceiling", rows=128) for _ in range(10)]
         peak = workers["ours"].ask(do="peak")["flops_per_second"]
-    show("SmolLM2-135M, 128 × 128 new tokens", answers, allowed[0]["flops"] / 128, peak)
+    show("SmolLM2-135M, 16 prompts × 8 samples of 128 new tokens", answers, allowed[0]["flops"] / 128, peak)
     share = median(speed(answers["ours"])) / median(speed(allowed))
     bars += [
         at_least("SmolLM2 rollouts ÷ vLLM", ratios(answers, "vllm"), 2),
@@ -140,7 +141,7 @@ def rollouts(setting: Setting) -> list[Bar]:
         pair = {"ours": stack.enter_context(setting.ours()), "generate": stack.enter_context(setting.generate())}
         for worker in pair.values():
             worker.ask(do="load", model=_nano(), threads=setting.threads)
-        request = {"do": "rollouts", "prompts": _nano_prompts(512), "new_tokens": 136, "ragged": True}
+        request = {"do": "rollouts", "prompts": _nano_prompts(64), "samples": 8, "new_tokens": 136, "ragged": True}
         answers = in_turn(pair, request, setting.rounds)
     show("nano, 512 ragged responses of at most 136 tokens", answers)
     return [*bars, same_work(answers, "generate"), at_least("nano rollouts ÷ generate", ratios(answers, "generate"), 5)]
@@ -168,11 +169,12 @@ LENGTH_REWARD = ("exploration={length = {}}", "reward.alpha=0.5", "rl.kl_coeffic
 
 
 def grpo(setting: Setting) -> list[Bar]:
-    common = [*LENGTH_REWARD, "rl.steps=100", "rl.prompts_per_step=16", "rl.samples_per_prompt=8"]
-    nano = [*common, "rl.minibatch_rollouts=128", f"model.path={_nano()}"]
+    common = [*LENGTH_REWARD, "rl.steps=100", "rl.samples_per_prompt=8"]
+    nano = [*common, "rl.prompts_per_step=16", "rl.minibatch_rollouts=128", f"model.path={_nano()}"]
     large = [
         *common,
-        "rl.minibatch_rollouts=128",
+        "rl.prompts_per_step=4",
+        "rl.minibatch_rollouts=32",
         f"model.path={setting.model}",
         "sampling.max_prompt_tokens=64",
         "sampling.max_response_tokens=128",

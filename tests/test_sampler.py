@@ -295,7 +295,7 @@ def test_draws_follow_the_softmax(temperature: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits_V = 1.2 * torch.randn(12, generator=generator)
     count = 200_000
-    tokens_B, logprobs_B = draw(logits_V.expand(count, -1), torch.rand(count, generator=generator), temperature)
+    tokens_B, logprobs_B = draw(logits_V.repeat(count, 1), torch.rand(count, generator=generator), temperature)
     probabilities_V = (logits_V.double() / temperature).softmax(-1)
     seen_V, expected_V = torch.bincount(tokens_B, minlength=12), count * probabilities_V
     assert expected_V.min() > 5
@@ -306,7 +306,7 @@ def test_draws_follow_the_softmax(temperature: float) -> None:
 def test_draw_by_hand() -> None:
     logits_BV = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().expand(5, -1)
     # Cumulative 0.1, 0.3, 0.6, 1: the first token whose cumulative probability exceeds the uniform number.
-    tokens_B, logprobs_B = draw(logits_BV, torch.tensor([0.0, 0.09, 0.11, 0.59, 0.999999]), 1.0)
+    tokens_B, logprobs_B = draw(logits_BV.clone(), torch.tensor([0.0, 0.09, 0.11, 0.59, 0.999999]), 1.0)
     assert tokens_B.tolist() == [0, 0, 1, 2, 3]
     torch.testing.assert_close(logprobs_B.exp(), torch.tensor([0.1, 0.1, 0.2, 0.3, 0.4]))
 
@@ -316,18 +316,18 @@ def test_a_token_without_probability_is_never_drawn() -> None:
     never = float("-inf")
     logits_V = torch.tensor([never, never, 0.3, never, 1.0, never, -2.0, never, never])
     edges = torch.cat([torch.linspace(0, 1, 10_001), torch.tensor([0.0, 1e-30, 1 - 2**-24, 1 - 1e-7])])
-    tokens_B, logprobs_B = draw(logits_V.expand(len(edges), -1), edges, 1.0)
+    tokens_B, logprobs_B = draw(logits_V.repeat(len(edges), 1), edges, 1.0)
     assert set(tokens_B.tolist()) == {2, 4, 6}
     assert logprobs_B.isfinite().all()
     single_V = torch.tensor([never, 0.0, never])
-    assert set(draw(single_V.expand(len(edges), -1), edges, 0.7)[0].tolist()) == {1}
+    assert set(draw(single_V.repeat(len(edges), 1), edges, 0.7)[0].tolist()) == {1}
 
 
 def test_draws_from_a_large_vocabulary_stay_inside_it() -> None:
     """Where fp32 rounding of 150,000 summands could run past the end."""
     generator = torch.Generator().manual_seed(0)
     logits_BV = torch.randn(64, 150_000, generator=generator)
-    tokens_B, logprobs_B = draw(logits_BV, torch.full((64,), 1.0), 1.0)
+    tokens_B, logprobs_B = draw(logits_BV.clone(), torch.full((64,), 1.0), 1.0)
     assert tokens_B.max() < 150_000
     torch.testing.assert_close(logprobs_B, logits_BV.log_softmax(-1).gather(1, tokens_B[:, None]).squeeze(1))
 

@@ -19,8 +19,9 @@ class Generate:
         return {}
 
     @torch.inference_mode()
-    def rollouts(self, prompts: list[list[int]], new_tokens: int, ragged: bool, seed: int) -> Message:
+    def rollouts(self, prompts: list[list[int]], samples: int, new_tokens: int, ragged: bool, seed: int) -> Message:
         torch.manual_seed(seed)
+        prompts = [prompt for prompt in prompts for _ in range(samples)]
         width = max(map(len, prompts))
         ids = torch.tensor([[self.pad] * (width - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])

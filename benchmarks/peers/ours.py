@@ -29,14 +29,14 @@ class Ours:
         self.policy = stages.open_policy(model)
         return {}
 
-    def rollouts(self, prompts: list[list[int]], new_tokens: int, ragged: bool, seed: int) -> Message:
+    def rollouts(self, prompts: list[list[int]], samples: int, new_tokens: int, ragged: bool, seed: int) -> Message:
         sampler = NativeSampler(self.policy.model, self.policy.tokenizer)
         if not ragged:
             sampler.stops = frozenset()
-        cache = len(prompts) * (max(map(len, prompts)) + new_tokens)
+        cache = len(prompts) * samples * (max(map(len, prompts)) + new_tokens)
         settings = SamplingSettings(1.0, new_tokens, cache)
         asked = [Prompt(str(number), tuple(ids)) for number, ids in enumerate(prompts)]
-        rollouts = sampler.sample(asked, 1, settings, seed, 0)
+        rollouts = sampler.sample(asked, samples, settings, seed, 0)
         return {"tokens": sum(each.length for each in rollouts)}
 
     @torch.inference_mode()

@@ -9,15 +9,21 @@ from peers.protocol import Channel, Message
 
 class Vllm:
     def load(self, model: str, threads: int) -> Message:
-        self.llm = LLM(model, dtype="float32", max_model_len=1024, max_num_seqs=256, enable_prefix_caching=False)
+        self.llm = LLM(model, dtype="float32", max_model_len=1024, max_num_seqs=256)
         return {}
 
-    def rollouts(self, prompts: list[list[int]], new_tokens: int, ragged: bool, seed: int) -> Message:
+    def rollouts(self, prompts: list[list[int]], samples: int, new_tokens: int, ragged: bool, seed: int) -> Message:
         settings = SamplingParams(
-            temperature=1.0, max_tokens=new_tokens, ignore_eos=not ragged, logprobs=0, detokenize=False, seed=seed
+            n=samples,
+            temperature=1.0,
+            max_tokens=new_tokens,
+            ignore_eos=not ragged,
+            logprobs=0,
+            detokenize=False,
+            seed=seed,
         )
         outputs = self.llm.generate([{"prompt_token_ids": each} for each in prompts], settings, use_tqdm=False)
-        return {"tokens": sum(len(each.outputs[0].token_ids) for each in outputs)}
+        return {"tokens": sum(len(sample.token_ids) for each in outputs for sample in each.outputs)}
 
 
 if __name__ == "__main__":

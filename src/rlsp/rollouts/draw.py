@@ -12,7 +12,8 @@ BELOW_ONE = 1 - 1e-6
 
 
 def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Sample by inverting the cumulative distribution, one uniform number a token.
+    """Sample by inverting the cumulative distribution, one uniform number a token. Works in the logits' own memory: they
+    are gone afterwards.
 
     Returns:
         (tokens [B], their log-probs [B] at the temperature; at temperature 0 the argmax and its log-prob at 1).
@@ -21,27 +22,32 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Ten
         tokens_B = logits_BV.argmax(-1)
         logprobs_B = logits_BV.log_softmax(-1).gather(1, tokens_B[:, None]).squeeze(1)
     else:
-        probabilities_BV = (logits_BV if temperature == 1 else logits_BV / temperature).softmax(-1)
-        tokens_B = _invert(probabilities_BV, uniforms_B).clamp_(max=logits_BV.shape[1] - 1)  # NaN falls off the end
-        logprobs_B = probabilities_BV.gather(1, tokens_B[:, None]).squeeze(1).log()
+        if temperature != 1:
+            logits_BV.div_(temperature)
+        masses_BV = logits_BV.sub_(logits_BV.amax(-1, keepdim=True)).exp_()
+        tokens_B1, total_B1 = _invert(masses_BV, uniforms_B[:, None])
+        tokens_B = tokens_B1.squeeze(1)
+        logprobs_B = (masses_BV.gather(1, tokens_B1) / total_B1).squeeze(1).log()
     if not torch.isfinite(logprobs_B).all():
         raise RuntimeError("the model's logits are NaN or infinite: look for NaN in its weights")
     return tokens_B, logprobs_B
 
 
-def _invert(probabilities_BV: Tensor, uniforms_B: Tensor) -> Tensor:
-    """The tokens at which the cumulative distributions pass the uniforms: first the block, then the token in it."""
-    vocabulary = probabilities_BV.shape[1]
+def _invert(masses_BV: Tensor, uniforms_B1: Tensor) -> tuple[Tensor, Tensor]:
+    """(the tokens at which the cumulative distributions pass the uniforms, the masses' sums): first the block is found,
+    then the token in it."""
+    vocabulary = masses_BV.shape[1]
     whole = vocabulary - vocabulary % BLOCK
-    sums_BK = probabilities_BV[:, :whole].unflatten(1, (-1, BLOCK)).sum(-1)
+    sums_BK = masses_BV[:, :whole].unflatten(1, (-1, BLOCK)).sum(-1)
     if whole < vocabulary:
-        sums_BK = torch.cat([sums_BK, probabilities_BV[:, whole:].sum(-1, keepdim=True)], 1)
-    blocks_B1, rest_B1 = _pass(sums_BK, uniforms_B[:, None] * sums_BK.sum(-1, keepdim=True))
-    places_BK = blocks_B1 * BLOCK + torch.arange(BLOCK, device=probabilities_BV.device)
-    inside_BK = probabilities_BV.gather(1, places_BK.clamp(max=vocabulary - 1))
+        sums_BK = torch.cat([sums_BK, masses_BV[:, whole:].sum(-1, keepdim=True)], 1)
+    total_B1 = sums_BK.sum(-1, keepdim=True)
+    blocks_B1, rest_B1 = _pass(sums_BK, uniforms_B1 * total_B1)
+    places_BK = blocks_B1 * BLOCK + torch.arange(BLOCK, device=masses_BV.device)
+    inside_BK = masses_BV.gather(1, places_BK.clamp(max=vocabulary - 1))
     inside_BK = inside_BK.masked_fill_(places_BK >= vocabulary, 0.0)
     tokens_B1, _ = _pass(inside_BK, rest_B1)
-    return (blocks_B1 * BLOCK + tokens_B1).squeeze(1)
+    return (blocks_B1 * BLOCK + tokens_B1).clamp_(max=vocabulary - 1), total_B1  # NaN falls off the end
 
 
 def _pass(masses_BK: Tensor, aims_B1: Tensor) -> tuple[Tensor, Tensor]:

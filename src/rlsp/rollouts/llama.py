@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import linear, pad, scaled_dot_product_attention, silu
 from transformers import PreTrainedModel
 
 from rlsp.models import trunk_of
@@ -32,6 +32,12 @@ OPTIONAL = {f"{name.removesuffix('weight')}bias" for name in LAYER if "_proj" in
     "self_attn.k_norm.weight",
 }
 """Parameters of a layer of the family."""
+PACKED_FROM = 2**18
+"""Smaller matrices stay in the cache, and packing them does not pay."""
+LEAST_ROWS = 4
+"""Nor does it pay for products of fewer rows."""
+SPARE_ROWS = 1 / 4
+"""Rows that end leave up to this share of a packed product empty, then the matrices are packed anew."""
 
 
 def is_llama(model: PreTrainedModel) -> bool:
@@ -69,13 +75,23 @@ def _agree(model: PreTrainedModel) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class _Linear:
-    weight: Tensor
-    bias: Tensor | None
+    """A product with a large matrix is quicker with the matrix in the order in which MKL reads it: a copy, made for one
+    number of rows."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight, self.bias = weight, bias
+        self.packed: Tensor | None = None
+        self.rows = 0
+
+    def pack(self, rows: int) -> None:
+        if self.weight.numel() >= PACKED_FROM:
+            self.packed, self.rows = torch.ops.mkl._mkl_reorder_linear_weight(self.weight, rows), rows
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        return linear(inputs, self.weight, self.bias)
+        if self.packed is None or len(inputs) != self.rows:
+            return linear(inputs, self.weight, self.bias)
+        return torch.ops.mkl._mkl_linear(inputs, self.packed, self.weight, self.bias, self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +102,8 @@ class _Norm:
     epsilon: float
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        return rms_norm(inputs, self.weight.shape, self.weight, self.epsilon)
+        squares = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True).square_()
+        return (inputs * squares.div_(len(self.weight)).add_(self.epsilon).rsqrt_()).mul_(self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +139,11 @@ class LlamaDecoder:
         self.heads: int = attention.k_proj.out_features // self.dim
         self.groups: int = attention.q_proj.out_features // self.dim // self.heads
         self.scale: float = attention.scaling
-        self.embed, self.head = trunk.embed_tokens, model.get_output_embeddings()
+        self.embed, self.head = trunk.embed_tokens, _side_by_side(model.get_output_embeddings())
         self.final_norm = _norm(trunk.norm)
         self.layers = [_layer(each) for each in trunk.layers]
+        self.packs = _packs(self.embed.weight)
+        self.packed_rows = 0
         with torch.no_grad():
             positions_1S = torch.arange(slots, device=model.device)[None]
             cosines_1SD, sines_1SD = trunk.rotary_emb(trunk.embed_tokens.weight, positions_1S)
@@ -138,7 +157,7 @@ class LlamaDecoder:
 
         def attend(layer: int, *projected: Tensor) -> Tensor:
             queries, keys, values = (each.unflatten(0, (count, length)).transpose(1, 2) for each in projected)
-            kept.append((keys.transpose(1, 2), values.transpose(1, 2)))
+            kept.append((keys.transpose(1, 2).contiguous(), values.transpose(1, 2).contiguous()))
             mixed = scaled_dot_product_attention(
                 queries, keys, values, is_causal=True, scale=self.scale, enable_gqa=self.groups > 1
             )
@@ -151,7 +170,9 @@ class LlamaDecoder:
 
     def decode(self, tokens_B: Tensor, positions_B: Tensor, cache: RowCache) -> Tensor:
         """See `Decoder.decode`. The queries of a group are rows of one product with the keys they share."""
-        count = len(tokens_B)
+        live = len(tokens_B)
+        count = self._pack(live)
+        tokens_B, positions_B = (pad(each, (0, count - live)) for each in (tokens_B, positions_B))
         places = Places(positions_B, self.embed.weight.dtype)
         mask = places.mask_B11S.expand(count, 1, self.groups, places.width)
 
@@ -161,7 +182,19 @@ class LlamaDecoder:
             mixed = scaled_dot_product_attention(queries, all_keys, all_values, attn_mask=mask, scale=self.scale)
             return mixed.reshape(count, -1)
 
-        return self.head(self._run(tokens_B, positions_B, attend))
+        return self.head(self._run(tokens_B, positions_B, attend))[:live]
+
+    def _pack(self, live: int) -> int:
+        """How many rows to run for this many live ones, the matrices packed for them."""
+        if not self.packs or live < LEAST_ROWS:
+            return live
+        if not (1 - SPARE_ROWS) * self.packed_rows <= live <= self.packed_rows:
+            self.packed_rows = live
+            for layer in self.layers:
+                for each in (layer.project, layer.output, layer.widen, layer.narrow):
+                    each.pack(live)
+            self.head.pack(live)
+        return self.packed_rows
 
     def _run(self, tokens_N: Tensor, places_N: Tensor, attend: Attend) -> Tensor:
         """The final states [N, H] of tokens at these positions."""
@@ -178,10 +211,16 @@ class LlamaDecoder:
             queries, keys = torch.addcmul(heads_NAD * cosines_N1D, swapped_NAD, sines_N1D).split(
                 [self.heads * self.groups, self.heads], 1
             )
-            states_NH = states_NH + layer.output(attend(number, queries, keys, values))
+            states_NH += layer.output(attend(number, queries, keys, values))
             gate, up = layer.widen(layer.before_mlp(states_NH)).chunk(2, -1)
-            states_NH = states_NH + layer.narrow(silu(gate) * up)
+            states_NH += layer.narrow(silu(gate).mul_(up))
         return self.final_norm(states_NH)
+
+
+def _packs(weight: Tensor) -> bool:
+    """Whether this build of torch has MKL's packed products, and they take such weights."""
+    available = hasattr(torch.ops.mkl, "_mkl_linear") and torch.backends.mkl.is_available()
+    return available and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 def _layer(layer: Any) -> _Layer:

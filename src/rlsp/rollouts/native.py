@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -27,6 +28,10 @@ from rlsp.types import Rollout
 
 REFILL_SHARE = 1 / 8
 """New prompts are prefilled once this share of the rows is free: one larger prefill beats many small ones."""
+
+
+PREFILL_TOKENS = 4096
+"""At most so many tokens of prompts, padding included, are prefilled at once: it bounds the memory that takes."""
 
 
 class NativeSampler:
@@ -135,10 +140,16 @@ class _Prefilled:
             yield prefill, members
 
     def _prefill(self, count: int) -> tuple[_Prefill, dict[tuple[int, ...], int]]:
-        """Run the distinct prompts of the next `count` requests, padded on the right: nothing attends to padding."""
+        """Run the distinct prompts of the next `count` requests, as many as PREFILL_TOKENS allows, padded on the right:
+        nothing attends to padding."""
         places: dict[tuple[int, ...], int] = {}
-        for request in list(self.queue)[:count]:
-            places.setdefault(request.prompt.ids, len(places))
+        longest = 0
+        for request in islice(self.queue, count):
+            longest = max(longest, len(request.prompt.ids))
+            if request.prompt.ids not in places:
+                if places and (len(places) + 1) * longest > PREFILL_TOKENS:
+                    break
+                places[request.prompt.ids] = len(places)
         lengths_P = torch.tensor([len(ids) for ids in places])
         ids_PT = torch.zeros(len(places), int(lengths_P.max()), dtype=torch.long)
         for ids, row in places.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +23,7 @@ class RowCache:
     def fill(self, rows: slice, prompts: KeysValues, places: Tensor) -> None:
         """Copy prompts into rows, from slot 0 on: row i receives prompt places[i]."""
         if not self.layers:
-            self.layers = [(self._allocate(keys), self._allocate(values)) for keys, values in prompts]
+            self.layers = self._allocate(prompts)
         for own, others in zip(self.layers, prompts, strict=True):
             for ours, theirs in zip(own, others, strict=True):
                 ours[rows, : theirs.shape[1]] = theirs[places]
@@ -43,8 +46,18 @@ class RowCache:
             for tensor in own:
                 tensor[target, :width] = tensor[source, :width]
 
-    def _allocate(self, like: Tensor) -> Tensor:
-        return like.new_zeros(self.rows, self.slots, *like.shape[2:])
+    def _allocate(self, prompts: KeysValues) -> KeysValues:
+        """In one piece, which goes back to the operating system as a whole. On a CPU by numpy, whose zeros take no
+        memory before they are written to."""
+        like = prompts[0][0]
+        shapes = [(self.rows, self.slots, *each.shape[2:]) for layer in prompts for each in layer]
+        sizes = [math.prod(shape) for shape in shapes]
+        if like.device.type == "cpu" and like.dtype == torch.float32:
+            cache = torch.from_numpy(np.zeros(sum(sizes), np.float32))
+        else:
+            cache = like.new_zeros(sum(sizes))
+        parts = [part.view(shape) for part, shape in zip(cache.split(sizes), shapes, strict=True)]
+        return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 class Places:
