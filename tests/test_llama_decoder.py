@@ -25,7 +25,7 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from rlsp.models import load_policy
 from rlsp.optim import adamw
-from rlsp.rollouts import Prompt, SamplingSettings
+from rlsp.rollouts import Prompt, SamplingSettings, llama
 from rlsp.rollouts.decoders import TransformersDecoder
 from rlsp.rollouts.llama import LlamaDecoder, is_llama
 from rlsp.rollouts.native import NativeSampler
@@ -97,6 +97,30 @@ def test_the_family_is_decoded_as_by_its_own_forward_pass(name: str) -> None:
                 places = lengths + step
                 logits = decoder.decode(ids[torch.arange(3), places], places, cache)
                 torch.testing.assert_close(logits, theirs[torch.arange(3), places], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="packed products are MKL's")
+def test_packed_products_give_what_plain_ones_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While rows end and others take their places; a row that is not live is run and changes nothing."""
+    model, slots = build(FAMILY["llama, biased and tied"]), 16
+    ids = torch.randint(211, (8, slots), generator=torch.Generator().manual_seed(1))
+    cache, lengths, sizes = RowCache(8, slots), torch.full((8,), 3), []
+    monkeypatch.setattr(llama, "PACKED_FROM", 0)
+    with torch.inference_mode():
+        decoder = LlamaDecoder(model, slots)
+        kept, _ = decoder.prefill(ids[:, :3], lengths)
+        cache.fill(slice(0, 8), kept, torch.arange(8))
+        for live in (8, 7, 6, 5, 4, 3, 8, 5):
+            rows, places = torch.arange(live), lengths[:live].clone()
+            logits = decoder.decode(ids[rows, places], places, cache)
+            lengths[:live] += 1
+            sizes.append(decoder.packed_rows)
+            theirs = model(input_ids=ids, use_cache=False).logits[rows, places]
+            torch.testing.assert_close(logits, theirs, rtol=1e-4, atol=1e-4)
+            for row in range(live, 8):  # whoever enters a free row brings a prompt
+                fresh, _ = decoder.prefill(ids[row : row + 1, : int(lengths[row])], lengths[row : row + 1])
+                cache.fill(slice(row, row + 1), fresh, torch.tensor([0]))
+    assert sizes == [8, 8, 8, 5, 5, 5, 8, 5], "three rows are too few to pack for"
 
 
 @pytest.mark.parametrize("name", OTHERS)

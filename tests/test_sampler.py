@@ -24,9 +24,11 @@ from transformers import (
 from transformers.models.auto import AutoModelForCausalLM
 
 from rlsp.errors import InputError
-from rlsp.rollouts import Prompt, SamplingSettings
+from rlsp.rollouts import Prompt, SamplingSettings, native
 from rlsp.rollouts.draw import draw
+from rlsp.rollouts.llama import LlamaDecoder
 from rlsp.rollouts.native import NativeSampler, _Batch
+from rlsp.rollouts.rows import KeysValues
 from rlsp.types import Finish, Rollout
 
 ROOMY = 100_000
@@ -255,6 +257,27 @@ def test_rows_that_leave_and_enter_change_nothing(
     assert by_key(tight) == by_key(roomy)
     for one, other in zip(tight, roomy, strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [1, 20, 30])
+def test_prompts_prefilled_in_parts_change_nothing(
+    sampler: NativeSampler, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    prompts = ragged_prompts(sampler.model.config.vocab_size)
+    whole = sampler.sample(prompts, 3, SamplingSettings(1.0, BUDGET, ROOMY), seed=0, policy_version=0)
+    monkeypatch.setattr(native, "PREFILL_TOKENS", tokens)
+    widest = 0
+
+    class Watched(LlamaDecoder):
+        def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
+            nonlocal widest
+            widest = max(widest, ids_PT.numel())
+            return super().prefill(ids_PT, lengths_P)
+
+    monkeypatch.setattr(native, "LlamaDecoder", Watched)
+    parts = sampler.sample(prompts, 3, SamplingSettings(1.0, BUDGET, ROOMY), seed=0, policy_version=0)
+    assert [each.response_ids for each in parts] == [each.response_ids for each in whole]
+    assert 0 < widest <= max(tokens, max(len(each.ids) for each in prompts))
 
 
 def test_equal_prompts_of_different_problems_are_different_rollouts(sampler: NativeSampler) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import cycle
+from typing import Any
 
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from peers import batches
+from peers import accuracy, batches
 from peers.protocol import Channel, Message
-from rlsp.config import Recipe, load
+from rlsp.config import Recipe, RlRecipe, load
 from rlsp.engines import stages
 from rlsp.exploration import explorer_for
-from rlsp.models import token_logprobs
+from rlsp.models import load_tokenizer, token_logprobs
 from rlsp.optim import adamw
 from rlsp.rl.batch import Batch, Experience
 from rlsp.rl.loop import Iteration, train
@@ -27,7 +29,17 @@ class Ours:
     def load(self, model: str, threads: int) -> Message:
         torch.set_num_threads(threads)
         self.policy = stages.open_policy(model)
-        return {}
+        return {"parameters": self.policy.model.num_parameters()}
+
+    def build(self, shape: dict[str, Any], threads: int) -> Message:
+        """An untrained model over the nano model's vocabulary."""
+        torch.set_num_threads(threads)
+        tokenizer = load_tokenizer("nano")
+        model = LlamaForCausalLM(
+            LlamaConfig(**shape, vocab_size=len(tokenizer), max_position_embeddings=4096, tie_word_embeddings=True)
+        )
+        self.policy = stages.Policy(model.eval(), tokenizer, NativeSampler(model, tokenizer))
+        return {"parameters": model.num_parameters()}
 
     def rollouts(self, prompts: list[list[int]], samples: int, new_tokens: int, ragged: bool, seed: int) -> Message:
         sampler = NativeSampler(self.policy.model, self.policy.tokenizer)
@@ -55,12 +67,18 @@ class Ours:
         seconds = time.perf_counter() - started
         return {"seconds": seconds, "tokens": rows, "flops": flops}
 
-    def batch(self, lengths: list[int], prompt: int, microbatch_tokens: int) -> Message:
+    def batch(self, lengths: list[int], prompt: int, microbatch_tokens: int, on_policy: bool = True) -> Message:
         """Made-up responses for `update` and `loss`."""
-        settings = [f"rl.microbatch_tokens={microbatch_tokens}", f"rl.minibatch_rollouts={len(lengths)}"]
-        rl = load(
-            Recipe, "nano-grpo", [*settings, f"rl.prompts_per_step={len(lengths) // 8}", "rl.kl_coefficient=0"]
-        ).rl
+        rl = RlRecipe(
+            algorithm="grpo",
+            steps=100,
+            prompts_per_step=len(lengths),
+            samples_per_prompt=2,
+            minibatch_rollouts=2 * len(lengths),
+            actor_learning_rate=1e-6,
+            microbatch_tokens=microbatch_tokens,
+            kl_coefficient=0.0,
+        )
         made = batches.make(lengths, prompt, self.policy.model.config.vocab_size)
         rewards_SBR = torch.zeros(1, *made.mask_BR.shape)
         batch = Batch(
@@ -74,7 +92,7 @@ class Ours:
             temperature=1.0,
         )
         with torch.no_grad():
-            for row in range(len(lengths)):
+            for row in range(len(lengths) if on_policy else 0):
                 one = slice(row, row + 1)
                 logprobs, _ = token_logprobs(self.policy.model, batch.ids_BT[one], batch.sampled_BT[one])
                 batch.logprobs_BR[row, : len(logprobs)] = logprobs
@@ -120,12 +138,15 @@ class Ours:
 
     def grpo(self, recipe: str, settings: list[str], threads: int) -> Message:
         torch.set_num_threads(threads)
-        made = load(Recipe, recipe, settings)
-        self.policy = stages.open_policy(made.model.path)
-        batches = list(stages.training_problems(made))
+        self.recipe = load(Recipe, recipe, settings)
+        self.policy = stages.open_policy(self.recipe.model.path)
+        batches = list(stages.training_problems(self.recipe))
         parts = (self.policy.model, self.policy.tokenizer, self.policy.sampler)
-        self.steps: Iterator[Iteration] = train(made, *parts, cycle(batches), explorer_for(made))
+        self.steps: Iterator[Iteration] = train(self.recipe, *parts, cycle(batches), explorer_for(self.recipe))
         return {}
+
+    def evaluate(self) -> Message:
+        return accuracy.measure(self.policy.model, self.policy.tokenizer, self.recipe)
 
     def step(self) -> Message:
         iteration = next(self.steps)
@@ -150,5 +171,5 @@ def peak(size: int = 2048, repeats: int = 8) -> Message:
 
 if __name__ == "__main__":
     peer = Ours()
-    names = ("load", "rollouts", "ceiling", "batch", "loss", "update", "bare", "grpo", "step")
+    names = ("load", "rollouts", "build", "ceiling", "batch", "loss", "update", "bare", "grpo", "step", "evaluate")
     Channel().serve({name: getattr(peer, name) for name in names} | {"peak": peak})

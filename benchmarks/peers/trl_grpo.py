@@ -11,11 +11,12 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from peers import batches
+from peers import accuracy, batches
 from peers.protocol import Channel, Message
 from rlsp.config import Recipe, load
 from rlsp.engines.stages import training_problems
 from rlsp.exploration import explorer_for
+from rlsp.optim import BETAS, FLOOR
 from rlsp.prompts import decode_response, encode_prompt, instruct
 from rlsp.reward import score
 from rlsp.types import Finish, Rollout
@@ -24,24 +25,25 @@ channel = Channel()
 
 
 class TakesTurns(TrainerCallback):
-    """One optimizer step a request."""
+    """One optimizer step a request, or a measurement of the model between two steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
         self.tokens = 0
-        self.requests = channel.requests()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        if next(self.requests, None) is None:
-            raise SystemExit
-        self.tokens, self.started = 0, time.perf_counter()
+        for request in channel.requests():
+            if request["do"] == "step":
+                self.tokens, self.started = 0, time.perf_counter()
+                return
+            channel.answer(accuracy.measure(others["model"], others["processing_class"], self.recipe))
+        raise SystemExit
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         channel.answer({"tokens": self.tokens, "seconds": time.perf_counter() - self.started})
 
 
-def trainer(request: Message, turns: TakesTurns) -> GRPOTrainer:
-    recipe = load(Recipe, request["recipe"], request["settings"])
-    torch.set_num_threads(request["threads"])
+def trainer(recipe: Recipe, microbatch: int, turns: TakesTurns) -> GRPOTrainer:
     tokenizer = AutoTokenizer.from_pretrained(recipe.model.path)
     model = AutoModelForCausalLM.from_pretrained(recipe.model.path, dtype=torch.float32)
     problems = {problem.id: problem for batch in training_problems(recipe) for problem in batch}
@@ -68,17 +70,24 @@ def trainer(request: Message, turns: TakesTurns) -> GRPOTrainer:
         return [each.total or 0.0 for each in score(asked, rollouts, explorer, recipe.reward)]
 
     rl, rollouts = recipe.rl, recipe.rl.rollouts_per_step
+    steps = rl.steps * rollouts // rl.minibatch_rollouts
     config = GRPOConfig(
         output_dir=tempfile.mkdtemp(),
         use_cpu=True,
         bf16=False,
         gradient_checkpointing=False,
-        per_device_train_batch_size=request["microbatch"],
-        gradient_accumulation_steps=rollouts // request["microbatch"],
+        per_device_train_batch_size=microbatch,
+        gradient_accumulation_steps=rl.minibatch_rollouts // microbatch,
+        steps_per_generation=rollouts // microbatch,
         num_generations=rl.samples_per_prompt,
         max_completion_length=recipe.sampling.max_response_tokens,
-        max_steps=rl.steps,
+        max_steps=steps,
         learning_rate=rl.actor_learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": FLOOR},
+        warmup_steps=max(1, round(rl.warmup_share * steps)),
+        adam_beta1=BETAS[0],
+        adam_beta2=BETAS[1],
         beta=rl.kl_coefficient,
         loss_type="grpo",
         max_grad_norm=rl.grad_clip,
@@ -117,8 +126,9 @@ def loss(trainer: GRPOTrainer, lengths: list[int], prompt: int) -> Message:
 
 
 if __name__ == "__main__":
-    turns = TakesTurns()
-    request = next(turns.requests)
-    made = trainer(request, turns)
+    request = next(channel.requests())
+    torch.set_num_threads(request["threads"])
+    recipe = load(Recipe, request["recipe"], request["settings"])
+    made = trainer(recipe, request["microbatch"], TakesTurns(recipe))
     channel.answer(loss(made, **request["batch"]) if "batch" in request else {})
     made.train()

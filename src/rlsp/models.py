@@ -203,8 +203,7 @@ def _score_chunk(head: nn.Module, states: Tensor, targets: Tensor, temperature: 
     logits = head(states).float()
     if temperature != 1.0:
         logits = logits / temperature
-    logprobs = -nn.functional.cross_entropy(logits, targets, reduction="none")
+    log_softmax = logits.log_softmax(-1)
     with torch.no_grad():
-        log_softmax = logits.log_softmax(-1)
-        entropies = -(log_softmax.exp() * log_softmax).sum(-1)
-    return logprobs, entropies
+        entropies = -torch.linalg.vecdot(log_softmax.exp(), log_softmax)
+    return log_softmax.gather(1, targets[:, None]).squeeze(1), entropies

@@ -12,8 +12,8 @@ BELOW_ONE = 1 - 1e-6
 
 
 def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Sample by inverting the cumulative distribution, one uniform number a token. Works in the logits' own memory: they
-    are gone afterwards.
+    """Sample by inverting the cumulative distribution, one uniform number a token. The work is done in the logits'
+    memory: they are gone afterwards.
 
     Returns:
         (tokens [B], their log-probs [B] at the temperature; at temperature 0 the argmax and its log-prob at 1).

@@ -1,0 +1,101 @@
+"""What the contests share: who takes part, how turns are taken, and how results are shown and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from peers.protocol import Message, Worker
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+
+from rlsp.checkpoints import NANO_BASE
+
+NANO = str(NANO_BASE)
+console = Console(highlight=False, width=160)
+Bar = tuple[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What every section needs: the environments' interpreters, the model beside `nano`, and where logs go."""
+
+    python: Path
+    vllm_python: Path
+    model: str
+    rounds: int
+    threads: int
+    out: Path
+
+    def ours(self) -> Worker:
+        return self._worker(self.python, "ours")
+
+    def generate(self) -> Worker:
+        return self._worker(self.python, "generate")
+
+    def trl(self) -> Worker:
+        return self._worker(self.python, "trl_grpo")
+
+    def vllm(self) -> Worker:
+        return self._worker(self.vllm_python, "vllm_cpu", VLLM_CPU_KVCACHE_SPACE="2", VLLM_LOGGING_LEVEL="ERROR")
+
+    def _worker(self, python: Path, peer: str, **variables: str) -> Worker:
+        return Worker(python, peer, self.out / f"{peer}.log", **variables)
+
+
+def in_turn(workers: dict[str, Worker], request: Message, rounds: int, warmup: int = 1) -> dict[str, list[Message]]:
+    """Everyone does the same, one after the other, round by round; what the warm-up said is left out."""
+    answers: dict[str, list[Message]] = {name: [] for name in workers}
+    for number in range(warmup + rounds):
+        for name, worker in workers.items():
+            seed = {"seed": number} if "prompts" in request else {}
+            short = {"new_tokens": 8} if "prompts" in request and number < warmup else {}
+            answers[name].append(worker.ask(**request | seed | short))
+    return {name: each[warmup:] for name, each in answers.items()}
+
+
+def speed(answers: Sequence[Message]) -> list[float]:
+    """Tokens a second, round by round."""
+    return [each["tokens"] / each["seconds"] for each in answers]
+
+
+def ratios(answers: dict[str, list[Message]], peer: str) -> list[float]:
+    return [ours / theirs for ours, theirs in zip(speed(answers["ours"]), speed(answers[peer]), strict=True)]
+
+
+def show(title: str, answers: dict[str, list[Message]], flops_per_token: float = 0, peak: float = 1) -> None:
+    table = Table("", "tokens/s", "least … most", "ours ÷ theirs", "tokens", "peak GiB", title=title, box=MARKDOWN)
+    if flops_per_token:
+        table.add_column("% of peak FLOP/s")
+    for name, each in answers.items():
+        rates = speed(each)
+        row = [
+            name,
+            f"{median(rates):.0f}",
+            f"{min(rates):.0f} … {max(rates):.0f}",
+            f"{median(ratios(answers, name)):.2f}",
+            f"{median(one['tokens'] for one in each):.0f}",
+            f"{each[-1]['peak_bytes'] / 2**30:.2f}",
+        ]
+        table.add_row(*row, *([f"{100 * median(rates) * flops_per_token / peak:.0f}"] if flops_per_token else []))
+    console.print(table)
+
+
+def bar(sentence: str, holds: bool) -> Bar:
+    console.print(f"{'PASS' if holds else 'FAIL'}  {sentence}")
+    return sentence, holds
+
+
+def at_least(name: str, values: Sequence[float], wanted: float) -> Bar:
+    return bar(f"{name}: {median(values):.2f} (wanted {wanted:g})", median(values) >= wanted)
+
+
+def same_work(answers: dict[str, list[Message]], peer: str, rollouts: int) -> Bar:
+    """Whether both sampled as many tokens, within three standard errors of ragged lengths, which spread about as far as
+    their mean and go together within a group of 8."""
+    ours, theirs = (sum(each["tokens"] for each in answers[name]) for name in ("ours", peer))
+    allowed = 3 * (2 * 8 / (rollouts * len(answers[peer]))) ** 0.5
+    return bar(f"as many tokens as {peer}: {ours} and {theirs}", abs(ours / theirs - 1) <= allowed)
