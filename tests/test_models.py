@@ -25,7 +25,16 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from rlsp import models
 from rlsp.errors import InputError
-from rlsp.models import Critic, frozen_copy, load_policy, load_tokenizer, logits_at, resolve, token_logprobs
+from rlsp.models import (
+    Critic,
+    frozen_copy,
+    gradient_checkpointing,
+    load_policy,
+    load_tokenizer,
+    logits_at,
+    resolve,
+    token_logprobs,
+)
 
 VOCABULARY = 50
 SIZES: dict[str, Any] = {
@@ -157,6 +166,36 @@ def test_chunks_bound_the_logits_that_are_held(tiny_model: LlamaForCausalLM, mon
     hook.remove()
     count = int(mask_BT.sum())
     assert widths == [4] * (count // 4) + ([count % 4] if count % 4 else []) + [1] * count
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_gradient_checkpointing_gives_the_same_gradients_from_less(name: str) -> None:
+    """In the model and in a critic copied from it; on leaving both modules' own forward passes are back."""
+    model, (ids_BT, mask_BT, _) = build(name), ragged()
+    plain = dict(vars(models.trunk_of(model)))
+    results = []
+    for wanted in (False, True):
+        kept: list[int] = []
+        with gradient_checkpointing(model, wanted):
+            critic = Critic(model)
+            nn.init.ones_(critic.head.weight)
+
+            def keep(tensor: Tensor, kept: list[int] = kept) -> Tensor:
+                kept.append(tensor.numel())
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                loss = token_logprobs(model, ids_BT, mask_BT)[0].sum() + critic(ids_BT, mask_BT).sum()
+            loss.backward()
+        own = {name: each.grad for name, each in critic.named_parameters() if each.grad is not None}
+        results.append((sum(kept), gradients(model), own))
+    (held, theirs, values), (held_less, ours, values_again) = results
+    assert held_less < held / 2
+    assert dict(vars(models.trunk_of(model))) == plain and not any("forward" in vars(each) for each in model.modules())
+    for one, other in ((theirs, ours), (values, values_again)):
+        assert one.keys() == other.keys()
+        for parameter, gradient in one.items():
+            torch.testing.assert_close(other[parameter], gradient, rtol=1e-5, atol=1e-6, msg=parameter)
 
 
 def test_padding_does_not_matter(tiny_model: LlamaForCausalLM) -> None:

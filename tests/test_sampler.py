@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from random import Random
 from typing import Any
 
@@ -165,10 +166,12 @@ def test_a_budget_of_one_token(sampler: NativeSampler) -> None:
     assert [rollout.length for rollout in rollouts] == [1] * 12
 
 
-def test_progress_is_told(sampler: NativeSampler) -> None:
-    heard: list[int] = []
-    sampler.sample(ragged_prompts(50), 3, settings(cache_tokens=99), 0, 0, on_progress=heard.append)
-    assert heard == sorted(set(heard)) and heard[-1] == 18
+def test_rollouts_are_told_of_as_they_end(sampler: NativeSampler) -> None:
+    heard: list[Sequence[Rollout]] = []
+    rollouts = sampler.sample(ragged_prompts(50), 3, settings(cache_tokens=99), 0, 0, on_ended=heard.append)
+    assert len(heard) > 1 and all(heard)
+    key = attrgetter("problem_id", "sample")
+    assert sorted((each for ended in heard for each in ended), key=key) == sorted(rollouts, key=key)
 
 
 # Equal to Hugging Face

@@ -139,8 +139,21 @@ def score(
     by_id = {problem.id: problem for problem in problems}
     asked = [by_id[rollout.problem_id] for rollout in rollouts]
     verdicts = verify_all(asked, [rollout.text for rollout in rollouts], judging)
+    return score_judged(problems, rollouts, verdicts, explorer, recipe, alpha)
+
+
+def score_judged(
+    problems: Sequence[Problem],
+    rollouts: Sequence[Rollout],
+    verdicts: Sequence[Verdict],
+    explorer: Composite,
+    recipe: RewardRecipe,
+    alpha: float | None = None,
+) -> list[Score]:
+    """`score` of rollouts that have their verdicts already, in their order."""
+    questions = {problem.id: problem.question for problem in problems}
     correct = [verdict.correct for verdict in verdicts]
-    explorations = explorer.explore([problem.question for problem in asked], rollouts, correct)
+    explorations = explorer.explore([questions[rollout.problem_id] for rollout in rollouts], rollouts, correct)
     return combine_all(rollouts, verdicts, explorations, explorer, recipe, recipe.alpha if alpha is None else alpha)
 
 

@@ -24,11 +24,13 @@ class LoraRecipe(Section):
 class ModelRecipe(Section):
     """`path`: a local Hugging Face model directory, or `nano`. `instruction`: the user's turn; `{question}` is
     replaced by the problem, `{length_target}` by its target of exploration.l1 in tokens. Without `lora` every weight
-    is trained."""
+    is trained. `gradient_checkpointing` keeps only what enters a layer for the backward pass, which computes the rest
+    again: far less memory, about a third more time in updates."""
 
     path: str = "nano"
     instruction: str = "{question}"
     lora: LoraRecipe | None = None
+    gradient_checkpointing: bool = False
 
     @model_validator(mode="after")
     def _has_question(self) -> ModelRecipe:

@@ -18,7 +18,7 @@ from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.exploration import explorer_for
 from rlsp.lora import adapted, merged
-from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
+from rlsp.models import check_logits, gradient_checkpointing, load_policy, load_tokenizer, pick_device
 from rlsp.prompts import encode_prompt, encode_response, instruct
 from rlsp.reward import score
 from rlsp.rl.loop import Iteration, train
@@ -149,7 +149,8 @@ def finetune(
         progress.advance(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
         log(metrics)
 
-    with adapted(policy.model, recipe.model.lora, recipe.seed):
+    lean = gradient_checkpointing(policy.model, recipe.model.gradient_checkpointing)
+    with adapted(policy.model, recipe.model.lora, recipe.seed), lean:
         sft.train(policy.model, examples, recipe.sft, recipe.seed, on_step)
 
 
@@ -168,7 +169,8 @@ def reinforce(
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
     lora = recipe.model.lora and recipe.model.lora.model_copy(update={"dropout": 0.0})
     parts = (policy.model, policy.tokenizer, policy.sampler)
-    with adapted(policy.model, lora, recipe.seed):
+    lean = gradient_checkpointing(policy.model, recipe.model.gradient_checkpointing)
+    with adapted(policy.model, lora, recipe.seed), lean:
         for iteration in train(recipe, *parts, batches, explorer, judging, probe, reserve):
             metrics = iteration.metrics
             progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
@@ -219,8 +221,15 @@ def sample(
     prompts = encode_prompts(policy.tokenizer, problems, recipe)
     settings = SamplingSettings(temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens)
     progress.stage(name, len(prompts) * samples)
+    ended = 0
+
+    def advance(rollouts: Sequence[Rollout]) -> None:
+        nonlocal ended
+        ended += len(rollouts)
+        progress.advance(ended)
+
     seed = stream(recipe.seed, EVALUATION_SEED)
-    return policy.sampler.sample(prompts, samples, settings, seed, 0, on_progress=progress.advance)
+    return policy.sampler.sample(prompts, samples, settings, seed, 0, on_ended=advance)
 
 
 def judge(

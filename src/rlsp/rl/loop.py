@@ -13,10 +13,11 @@ from rlsp.config import Recipe
 from rlsp.exploration.composite import Composite
 from rlsp.models import Critic, frozen_copy
 from rlsp.prompts import encode_prompt, instruct
-from rlsp.reward import alpha_at, score
+from rlsp.reward import alpha_at, score_judged
 from rlsp.rl.batch import collate
 from rlsp.rl.diagnostics import describe
 from rlsp.rl.experience import gather
+from rlsp.rl.judging import Judge
 from rlsp.rl.probe import Probe
 from rlsp.rl.resampling import Reserve, flattened, grouped, resample
 from rlsp.rl.streams import streams_for
@@ -72,8 +73,10 @@ def train(
     def ask(problems: Sequence[Problem], step: int, alpha: float) -> tuple[list[Rollout], list[Score]]:
         prompts = [encode_prompt(tokenizer, problem, instruct(problem, recipe)) for problem in problems]
         seed = recipe.seed * SEEDS_PER_RUN + step
-        rollouts = sampler.sample(prompts, rl.samples_per_prompt, settings, seed, policy_version=step)
-        return rollouts, score(problems, rollouts, explorer, recipe.reward, judging, alpha)
+        with Judge(problems, judging) as judge:
+            rollouts = sampler.sample(prompts, rl.samples_per_prompt, settings, seed, step, on_ended=judge.see)
+            verdicts = judge.verdicts(rollouts)
+        return rollouts, score_judged(problems, rollouts, verdicts, explorer, recipe.reward, alpha)
 
     for step, problems in enumerate(problem_batches):
         started = time.perf_counter()

@@ -50,9 +50,9 @@ class NativeSampler:
         settings: SamplingSettings,
         seed: int,
         policy_version: int,
-        on_progress: Callable[[int], None] = lambda finished: None,
+        on_ended: Callable[[Sequence[Rollout]], None] = lambda rollouts: None,
     ) -> list[Rollout]:
-        """See `Sampler.sample`. `on_progress` hears how many rollouts have ended so far.
+        """See `Sampler.sample`.
 
         Raises:
             InputError: a prompt and its response do not fit into `cache_tokens` or the model's context.
@@ -64,13 +64,15 @@ class NativeSampler:
         requests = [_Request(prompt, sample, seed) for prompt in prompts for sample in range(samples)]
         model = merged(self.model)
         decoder = LlamaDecoder(model, slots) if self.is_llama else TransformersDecoder(model)
-        with torch.inference_mode():
-            self._run(decoder, requests, slots, settings, on_progress)
+        rollouts: dict[_Request, Rollout] = {}
         given = (settings.temperature, policy_version)
-        return [
-            finished(self.tokenizer, self.stops, each.prompt, each.sample, each.ids, each.logprobs, *given)
-            for each in requests
-        ]
+        with torch.inference_mode():
+            for ended in self._run(decoder, requests, slots, settings):
+                for each in ended:
+                    drawn = (each.prompt, each.sample, each.ids, each.logprobs)
+                    rollouts[each] = finished(self.tokenizer, self.stops, *drawn, *given)
+                on_ended([rollouts[each] for each in ended])
+        return [rollouts[request] for request in requests]
 
     def _run(
         self,
@@ -78,22 +80,20 @@ class NativeSampler:
         requests: Sequence[_Request],
         slots: int,
         settings: SamplingSettings,
-        on_progress: Callable[[int], None],
-    ) -> None:
+    ) -> Iterator[list[_Request]]:
+        """Yields requests as they end."""
         rows = min(len(requests), settings.cache_tokens // slots)
         stops = torch.tensor(sorted(self.stops), device=self.model.device)
         batch = _Batch(decoder, rows, slots, settings, stops)
         waiting = _Prefilled(decoder, requests, self.model.device)
-        ended = 0
         while batch.live or waiting:
             free = rows - len(batch.live)
             if waiting and (not batch.live or free >= min(len(waiting), max(1, rows * REFILL_SHARE))):
                 batch.admit(waiting.take(free))
             else:
                 batch.decode()
-            if done := batch.retire():
-                ended += done
-                on_progress(ended)
+            if ended := batch.retire():
+                yield ended
 
 
 class _Request:
@@ -203,14 +203,15 @@ class _Batch:
         self.logprobs_RT[rows].scatter_(1, next_B1, logprobs_B[:, None])
         self.sampled_R[rows] += 1
 
-    def retire(self) -> int:
-        """Hand finished rollouts what was sampled, and close the gaps with the last rows; how many finished."""
+    def retire(self) -> list[_Request]:
+        """The requests that have ended, with what was sampled for them; the last rows close the gaps."""
         live = slice(0, len(self.live))
         last_B = self.tokens_RT[live].gather(1, self.sampled_R[live, None] - 1).squeeze(1)
         ended_B = torch.isin(last_B, self.stops) | (self.sampled_R[live] == self.settings.max_response_tokens)
         if not ended_B.any():
-            return 0
+            return []
         ended = ended_B.nonzero().squeeze(1).tolist()
+        requests = [self.live[row] for row in ended]
         for row in ended:
             count = int(self.sampled_R[row])
             self.live[row].ids = self.tokens_RT[row, :count].tolist()
@@ -226,7 +227,7 @@ class _Batch:
             for hole, mover in zip(holes, movers, strict=True):
                 self.live[hole] = self.live[mover]
         del self.live[count:]
-        return len(ended)
+        return requests
 
 
 def check_capacity(config: PretrainedConfig, slots: int, cache_tokens: int) -> None:

@@ -40,11 +40,11 @@ class Sampler(Protocol):
         settings: SamplingSettings,
         seed: int,
         policy_version: int,
-        on_progress: Callable[[int], None] = ...,
+        on_ended: Callable[[Sequence[Rollout]], None] = ...,
     ) -> list[Rollout]:
         """`samples` rollouts of each prompt, ordered by prompt, then sample. What a rollout becomes depends on the
-        seed, its problem and its sample index, never on the rollouts beside it. `on_progress` hears how many have ended
-        so far."""
+        seed, its problem and its sample index, never on the rollouts beside it. `on_ended` gets each rollout once, with
+        those that end together with it."""
         ...
 
 

@@ -42,7 +42,7 @@ class VllmSampler:
         settings: SamplingSettings,
         seed: int,
         policy_version: int,
-        on_progress: Callable[[int], None] = lambda finished: None,
+        on_ended: Callable[[Sequence[Rollout]], None] = lambda rollouts: None,
     ) -> list[Rollout]:
         """See `Sampler.sample`.
 
@@ -64,13 +64,13 @@ class VllmSampler:
             [self._settings(settings, request_seed(seed, prompt.problem_id, sample)) for prompt, sample in asked],
             use_tqdm=False,
         )
-        on_progress(len(asked))
         rollouts = []
         for (prompt, sample), output in zip(asked, outputs, strict=True):
             drawn = output.outputs[0]
             logprobs = [each[token].logprob for token, each in zip(drawn.token_ids, drawn.logprobs, strict=True)]
             given = (prompt, sample, drawn.token_ids, logprobs, settings.temperature, policy_version)
             rollouts.append(finished(self.tokenizer, self.stops, *given))
+        on_ended(rollouts)
         return rollouts
 
     def _settings(self, settings: SamplingSettings, seed: int) -> Any:
