@@ -15,9 +15,9 @@ from peers.protocol import Channel, Message
 from rlsp.config import Recipe, RlRecipe, load
 from rlsp.engines import stages
 from rlsp.exploration import explorer_for
-from rlsp.models import load_tokenizer, token_logprobs
+from rlsp.models import load_tokenizer, token_logprobs, trunk_of
 from rlsp.optim import adamw
-from rlsp.rl.batch import Batch, Experience
+from rlsp.rl.batch import Batch, Experience, microbatches
 from rlsp.rl.loop import Iteration, train
 from rlsp.rl.streams import Streams
 from rlsp.rl.update import Updater
@@ -100,6 +100,27 @@ class Ours:
         advantages_BR = torch.where(made.mask_BR, made.advantages_B[:, None], 0.0)
         self.experience = Experience(batch, empty, rewards_SBR[:0], rewards_SBR[:0], advantages_BR)
         self.updater = Updater(self.policy.model, None, rl, seed=0)
+        pieces = microbatches(batch, torch.arange(len(lengths)), microbatch_tokens)
+        padded = sum(ids_bT.numel() for _, ids_bT, _ in pieces)
+        head = self.policy.model.get_output_embeddings().weight.numel()
+        trunk: Any = trunk_of(self.policy.model)
+        layers = sum(each.numel() for each in trunk.layers.parameters() if each.ndim == 2)
+        flops = 6 * (layers * self._tokens() + head * sum(lengths))
+        return {"padding": 1 - self._tokens() / padded, "flops_per_token": flops / self._tokens()}
+
+    def logprobs(self, tokens: int, vocabulary: int) -> Message:
+        """The log-prob step alone, forward and backward, under a trunk that costs next to nothing."""
+        shape: dict[str, Any] = {
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+        }
+        model = LlamaForCausalLM(LlamaConfig(**shape, vocab_size=vocabulary))
+        ids_BT = torch.randint(vocabulary, (tokens // 512, 513))
+        mask_BT = torch.ones_like(ids_BT, dtype=torch.bool)
+        mask_BT[:, 0] = False
+        token_logprobs(model, ids_BT, mask_BT)[0].sum().backward()
         return {}
 
     def loss(self) -> Message:
@@ -171,5 +192,5 @@ def peak(size: int = 2048, repeats: int = 8) -> Message:
 
 if __name__ == "__main__":
     peer = Ours()
-    names = ("load", "rollouts", "build", "ceiling", "batch", "loss", "update", "bare", "grpo", "step", "evaluate")
-    Channel().serve({name: getattr(peer, name) for name in names} | {"peak": peak})
+    jobs = {name: getattr(peer, name) for name in vars(Ours) if not name.startswith("_")}
+    Channel().serve(jobs | {"peak": peak})

@@ -41,6 +41,9 @@ def estimate(recipe: Recipe) -> Estimate:
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     key_value_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     layer_activations = 14 * text.hidden_size + 3 * getattr(text, "intermediate_size", 4 * text.hidden_size)
+    token_activations = text.num_hidden_layers * layer_activations
+    if recipe.model.gradient_checkpointing:
+        token_activations = text.num_hidden_layers * text.hidden_size + layer_activations
     learners = ["policy", "critic"] if recipe.rl.definition.critic else ["policy"]
     models = [*learners, "reference"] if recipe.rl.kl_coefficient > 0 else learners
     if recipe.model.lora is None:
@@ -59,10 +62,7 @@ def estimate(recipe: Recipe) -> Estimate:
         * key_value_heads
         * head_size
         * recipe.sampling.cache_tokens,
-        "activations of one micro-batch": width
-        * text.num_hidden_layers
-        * layer_activations
-        * recipe.rl.microbatch_tokens,
+        "activations of one micro-batch": width * token_activations * recipe.rl.microbatch_tokens,
         "logits of one chunk": 3 * 4 * min(CHUNK_ELEMENTS, recipe.rl.microbatch_tokens * text.vocab_size),
     }
     rounds = 1 + recipe.rl.dynamic_sampling_rounds if recipe.rl.dynamic_sampling else 1
