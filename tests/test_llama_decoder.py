@@ -123,6 +123,19 @@ def test_packed_products_give_what_plain_ones_give(monkeypatch: pytest.MonkeyPat
     assert sizes == [8, 8, 8, 5, 5, 5, 8, 5], "three rows are too few to pack for"
 
 
+def test_a_model_of_small_matrices_is_run_without_spare_rows() -> None:
+    """Nothing is packed, so a row that has ended must not be run either."""
+    model, cache, lengths = build(FAMILY["llama"]), RowCache(8, 16), torch.full((8,), 3)
+    decoder, widths = LlamaDecoder(model, 16), []
+    model.model.embed_tokens.register_forward_hook(lambda _, inputs, __: widths.append(inputs[0].numel()))
+    with torch.inference_mode():
+        kept, _ = decoder.prefill(torch.ones(8, 3, dtype=torch.long), lengths)
+        cache.fill(slice(0, 8), kept, torch.arange(8))
+        for step, live in enumerate((8, 7, 6)):
+            decoder.decode(torch.ones(live, dtype=torch.long), lengths[:live] + step, cache)
+    assert widths == [24, 8, 7, 6]
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_relatives_that_compute_something_else_are_told_apart(name: str) -> None:
     assert not is_llama(build(OTHERS[name]))

@@ -85,7 +85,7 @@ class _Linear:
         self.rows = 0
 
     def pack(self, rows: int) -> None:
-        if self.weight.numel() >= PACKED_FROM:
+        if _packs(self.weight):
             self.packed, self.rows = torch.ops.mkl._mkl_reorder_linear_weight(self.weight, rows), rows
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class LlamaDecoder:
         self.embed, self.head = trunk.embed_tokens, _side_by_side(model.get_output_embeddings())
         self.final_norm = _norm(trunk.norm)
         self.layers = [_layer(each) for each in trunk.layers]
-        self.packs = _packs(self.embed.weight)
+        self.packs = any(_packs(each.widen.weight) for each in self.layers)
         self.packed_rows = 0
         with torch.no_grad():
             positions_1S = torch.arange(slots, device=model.device)[None]
@@ -218,9 +218,10 @@ class LlamaDecoder:
 
 
 def _packs(weight: Tensor) -> bool:
-    """Whether this build of torch has MKL's packed products, and they take such weights."""
+    """Whether packing such a matrix pays, and this build of torch has MKL's packed products."""
     available = hasattr(torch.ops.mkl, "_mkl_linear") and torch.backends.mkl.is_available()
-    return available and weight.device.type == "cpu" and weight.dtype == torch.float32
+    suits = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return available and suits and weight.numel() >= PACKED_FROM
 
 
 def _layer(layer: Any) -> _Layer:

@@ -28,8 +28,6 @@ from rlsp.types import Rollout
 
 REFILL_SHARE = 1 / 8
 """New prompts are prefilled once this share of the rows is free: one larger prefill beats many small ones."""
-
-
 PREFILL_TOKENS = 4096
 """At most so many tokens of prompts, padding included, are prefilled at once: it bounds the memory that takes."""
 
