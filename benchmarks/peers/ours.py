@@ -17,6 +17,7 @@ from rlsp.engines import stages
 from rlsp.exploration import explorer_for
 from rlsp.models import load_tokenizer, token_logprobs, trunk_of
 from rlsp.optim import adamw
+from rlsp.prompts import stop_ids
 from rlsp.rl.batch import Batch, Experience, microbatches
 from rlsp.rl.loop import Iteration, train
 from rlsp.rl.streams import Streams
@@ -42,9 +43,9 @@ class Ours:
         return {"parameters": model.num_parameters()}
 
     def rollouts(self, prompts: list[list[int]], samples: int, new_tokens: int, ragged: bool, seed: int) -> Message:
-        sampler = NativeSampler(self.policy.model, self.policy.tokenizer)
-        if not ragged:
-            sampler.stops = frozenset()
+        sampler = self.policy.sampler
+        assert isinstance(sampler, NativeSampler)
+        sampler.stops = stop_ids(self.policy.tokenizer, self.policy.model) if ragged else frozenset()
         cache = len(prompts) * samples * (max(map(len, prompts)) + new_tokens)
         settings = SamplingSettings(1.0, new_tokens, cache)
         asked = [Prompt(str(number), tuple(ids)) for number, ids in enumerate(prompts)]

@@ -2,7 +2,7 @@
 
 The samples of one prompt share its prefill. Keys and values live in a preallocated cache of rows; a rollout occupies
 one row until it ends, then the row goes to a waiting rollout, or the last row moves into it, so that the batch holds
-live rollouts only.
+live rollouts only. Between calls the sampler keeps the cache's memory: to give it back and touch it anew takes time.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class NativeSampler:
         self.tokenizer = tokenizer
         self.stops = stop_ids(tokenizer, model)
         self.is_llama = is_llama(model)
+        self.memory: Tensor | None = None
 
     def sample(
         self,
@@ -82,7 +83,9 @@ class NativeSampler:
         """Yields requests as they end."""
         rows = min(len(requests), settings.cache_tokens // slots)
         stops = torch.tensor(sorted(self.stops), device=self.model.device)
-        batch = _Batch(decoder, rows, slots, settings, stops)
+        cache = RowCache(rows, slots, self.memory)
+        self.memory = None  # what a call that fails leaves in it may be NaN
+        batch = _Batch(decoder, cache, settings, stops)
         waiting = _Prefilled(decoder, requests, self.model.device)
         while batch.live or waiting:
             free = rows - len(batch.live)
@@ -92,6 +95,7 @@ class NativeSampler:
                 batch.decode()
             if ended := batch.retire():
                 yield ended
+        self.memory = cache.memory
 
 
 class _Request:
@@ -159,11 +163,10 @@ class _Batch:
     """The rows that are being decoded. `live[r]` occupies row r; rows beyond are free. What is sampled stays in tensors
     until a rollout has ended."""
 
-    def __init__(self, decoder: Decoder, rows: int, slots: int, settings: SamplingSettings, stops: Tensor) -> None:
-        self.decoder, self.settings, self.stops = decoder, settings, stops
+    def __init__(self, decoder: Decoder, cache: RowCache, settings: SamplingSettings, stops: Tensor) -> None:
+        self.decoder, self.cache, self.settings, self.stops = decoder, cache, settings, stops
         self.live: list[_Request] = []
-        self.cache = RowCache(rows, slots)
-        device, budget = stops.device, settings.max_response_tokens
+        device, rows, budget = stops.device, cache.rows, settings.max_response_tokens
         self.lengths_R = torch.zeros(rows, dtype=torch.long, device=device)
         self.sampled_R = torch.zeros(rows, dtype=torch.long, device=device)
         self.tokens_RT = torch.zeros(rows, budget, dtype=torch.long, device=device)

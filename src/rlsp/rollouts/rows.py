@@ -13,11 +13,15 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 
 class RowCache:
-    """Keys and values of every layer, [rows, slots, heads, dim]. Slots that nothing was written to hold zeros:
-    attention gives them no weight, and 0 times what memory happened to hold could be NaN."""
+    """Keys and values of every layer, [rows, slots, heads, dim]. Slots that nothing was written to hold numbers:
+    attention gives them no weight, and 0 times what memory happened to hold could be NaN.
 
-    def __init__(self, rows: int, slots: int) -> None:
-        self.rows, self.slots = rows, slots
+    Args:
+        memory: of a cache that is no longer used, to be used again.
+    """
+
+    def __init__(self, rows: int, slots: int, memory: Tensor | None = None) -> None:
+        self.rows, self.slots, self.memory = rows, slots, memory
         self.layers: KeysValues = []
 
     def fill(self, rows: slice, prompts: KeysValues, places: Tensor) -> None:
@@ -47,16 +51,20 @@ class RowCache:
                 tensor[target, :width] = tensor[source, :width]
 
     def _allocate(self, prompts: KeysValues) -> KeysValues:
-        """In one piece, which goes back to the operating system as a whole. On a CPU by numpy, whose zeros take no
-        memory before they are written to."""
+        """In one piece, which can be handed on as a whole. On a CPU by numpy, whose zeros take no memory before they
+        are written to."""
         like = prompts[0][0]
         shapes = [(self.rows, self.slots, *each.shape[2:]) for layer in prompts for each in layer]
         sizes = [math.prod(shape) for shape in shapes]
-        if like.device.type == "cpu" and like.dtype == torch.float32:
-            cache = torch.from_numpy(np.zeros(sum(sizes), np.float32))
-        else:
-            cache = like.new_zeros(sum(sizes))
-        parts = [part.view(shape) for part, shape in zip(cache.split(sizes), shapes, strict=True)]
+        total, kind = sum(sizes), (like.device, like.dtype)
+        if self.memory is None or len(self.memory) < total or (self.memory.device, self.memory.dtype) != kind:
+            self.memory = None  # before the new one is allocated
+            if like.device.type == "cpu" and like.dtype == torch.float32:
+                self.memory = torch.from_numpy(np.zeros(total, np.float32))
+            else:
+                self.memory = like.new_zeros(total)
+        pieces = self.memory[:total].split(sizes)
+        parts = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
         return list(zip(parts[::2], parts[1::2], strict=True))
 
 
