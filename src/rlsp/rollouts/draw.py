@@ -24,7 +24,7 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Ten
     else:
         if temperature != 1:
             logits_BV.div_(temperature)
-        masses_BV = logits_BV.sub_(logits_BV.amax(-1, keepdim=True)).exp_()
+        masses_BV = torch.softmax(logits_BV, -1, out=logits_BV)
         tokens_B1, total_B1 = _invert(masses_BV, uniforms_B[:, None])
         tokens_B = tokens_B1.squeeze(1)
         logprobs_B = (masses_BV.gather(1, tokens_B1) / total_B1).squeeze(1).log()

@@ -99,11 +99,12 @@ class _Norm:
     """Root mean square normalisation over the last dimension (Zhang and Sennrich 2019)."""
 
     weight: Tensor
-    epsilon: float
+    epsilon: Tensor
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        squares = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True).square_()
-        return (inputs * squares.div_(len(self.weight)).add_(self.epsilon).rsqrt_()).mul_(self.weight)
+        norms = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
+        means = torch.addcmul(self.epsilon, norms, norms, value=1 / len(self.weight))
+        return (inputs * means.rsqrt_()).mul_(self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class LlamaDecoder:
             positions_1S = torch.arange(slots, device=model.device)[None]
             cosines_1SD, sines_1SD = trunk.rotary_emb(trunk.embed_tokens.weight, positions_1S)
         self.cosines_SD = cosines_1SD[0]
-        self.sines_SD = sines_1SD[0] * torch.tensor([-1.0, 1.0], device=model.device).repeat_interleave(self.dim // 2)
+        self.sines_SD = sines_1SD[0]
 
     def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
         """See `Decoder.prefill`."""
@@ -200,17 +201,17 @@ class LlamaDecoder:
         """The final states [N, H] of tokens at these positions."""
         cosines_N1D, sines_N1D = self.cosines_SD[places_N, None], self.sines_SD[places_N, None]
         states_NH = self.embed(tokens_N)
-        turned = self.heads * (self.groups + 1)
+        turned, half = self.heads * (self.groups + 1), self.dim // 2
         for number, layer in enumerate(self.layers):
             heads_NAD = layer.project(layer.before_attention(states_NH)).unflatten(1, (-1, self.dim))
             values, heads_NAD = heads_NAD[:, turned:], heads_NAD[:, :turned]
             if layer.query_norm and layer.key_norm:
                 queries, keys = heads_NAD.split([self.heads * self.groups, self.heads], 1)
                 heads_NAD = torch.cat([layer.query_norm(queries), layer.key_norm(keys)], 1)
-            swapped_NAD = heads_NAD.roll(self.dim // 2, -1)
-            queries, keys = torch.addcmul(heads_NAD * cosines_N1D, swapped_NAD, sines_N1D).split(
-                [self.heads * self.groups, self.heads], 1
-            )
+            rotated_NAD = heads_NAD * cosines_N1D
+            rotated_NAD[..., :half].addcmul_(heads_NAD[..., half:], sines_N1D[..., :half], value=-1)
+            rotated_NAD[..., half:].addcmul_(heads_NAD[..., :half], sines_N1D[..., half:])
+            queries, keys = rotated_NAD.split([self.heads * self.groups, self.heads], 1)
             states_NH += layer.output(attend(number, queries, keys, values))
             gate, up = layer.widen(layer.before_mlp(states_NH)).chunk(2, -1)
             states_NH += layer.narrow(silu(gate).mul_(up))
@@ -239,7 +240,7 @@ def _layer(layer: Any) -> _Layer:
 
 
 def _norm(norm: Any) -> _Norm:
-    return _Norm(norm.weight, norm.variance_epsilon)
+    return _Norm(norm.weight, torch.full_like(norm.weight[0], norm.variance_epsilon))
 
 
 def _side_by_side(*parts: nn.Linear) -> _Linear:
