@@ -25,7 +25,7 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from rlsp.models import load_policy
 from rlsp.optim import adamw
-from rlsp.rollouts import Prompt, SamplingSettings, llama
+from rlsp.rollouts import Prompt, SamplingSettings, layers
 from rlsp.rollouts.decoders import TransformersDecoder
 from rlsp.rollouts.llama import LlamaDecoder, is_llama
 from rlsp.rollouts.native import NativeSampler
@@ -105,7 +105,7 @@ def test_packed_products_give_what_plain_ones_give(monkeypatch: pytest.MonkeyPat
     model, slots = build(FAMILY["llama, biased and tied"]), 16
     ids = torch.randint(211, (8, slots), generator=torch.Generator().manual_seed(1))
     cache, lengths, sizes = RowCache(8, slots), torch.full((8,), 3), []
-    monkeypatch.setattr(llama, "PACKED_FROM", 0)
+    monkeypatch.setattr(layers, "PACKED_FROM", 0)
     with torch.inference_mode():
         decoder = LlamaDecoder(model, slots)
         kept, _ = decoder.prefill(ids[:, :3], lengths)

@@ -4,16 +4,17 @@ slow one token at a time: copies of grouped keys and values, separate projection
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import linear, pad, scaled_dot_product_attention, silu
+from torch import Tensor
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import PreTrainedModel
 
 from rlsp.models import trunk_of
+from rlsp.rollouts.fused import Between, Fused, Plain, fused_for
+from rlsp.rollouts.layers import Layer, layer_of, norm_of, packs, side_by_side
 from rlsp.rollouts.rows import KeysValues, Places, RowCache
 
 LAYER = {
@@ -32,10 +33,8 @@ OPTIONAL = {f"{name.removesuffix('weight')}bias" for name in LAYER if "_proj" in
     "self_attn.k_norm.weight",
 }
 """Parameters of a layer of the family."""
-PACKED_FROM = 2**18
-"""Smaller matrices stay in the cache, and packing them does not pay."""
 LEAST_ROWS = 4
-"""Nor does it pay for products of fewer rows."""
+"""Packing matrices does not pay for products of fewer rows."""
 SPARE_ROWS = 1 / 4
 """Rows that end leave up to this share of a packed product empty, then the matrices are packed anew."""
 
@@ -75,55 +74,9 @@ def _agree(model: PreTrainedModel) -> bool:
     )
 
 
-class _Linear:
-    """A product with a large matrix is quicker with the matrix in the order in which MKL reads it: a copy, made for one
-    number of rows."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight, self.bias = weight, bias
-        self.packed: Tensor | None = None
-        self.rows = 0
-
-    def pack(self, rows: int) -> None:
-        if _packs(self.weight):
-            self.packed, self.rows = torch.ops.mkl._mkl_reorder_linear_weight(self.weight, rows), rows
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        if self.packed is None or len(inputs) != self.rows:
-            return linear(inputs, self.weight, self.bias)
-        return torch.ops.mkl._mkl_linear(inputs, self.packed, self.weight, self.bias, self.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _Norm:
-    """Root mean square normalisation over the last dimension (Zhang and Sennrich 2019)."""
-
-    weight: Tensor
-    epsilon: Tensor
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        norms = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
-        means = torch.addcmul(self.epsilon, norms, norms, value=1 / len(self.weight))
-        return (inputs * means.rsqrt_()).mul_(self.weight)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """`project` makes queries, keys and values in one product, `widen` the gate and what it gates."""
-
-    before_attention: _Norm
-    project: _Linear
-    query_norm: _Norm | None
-    key_norm: _Norm | None
-    output: _Linear
-    before_mlp: _Norm
-    widen: _Linear
-    narrow: _Linear
-
-
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""From a layer's number, queries [N, heads · groups, dim], keys and values [N, heads, dim] to what is attended to,
-[N, heads · groups · dim]."""
+Attend = Callable[[int, Tensor], Tensor]
+"""From a layer's number and its projection [N, heads · (groups + 2) · dim], queries, keys and values not yet turned by
+their positions, to what is attended to, [N, heads · groups · dim]."""
 
 
 class LlamaDecoder:
@@ -140,50 +93,73 @@ class LlamaDecoder:
         self.heads: int = attention.k_proj.out_features // self.dim
         self.groups: int = attention.q_proj.out_features // self.dim // self.heads
         self.scale: float = attention.scaling
-        self.embed, self.head = trunk.embed_tokens, _side_by_side(model.get_output_embeddings())
-        self.final_norm = _norm(trunk.norm)
-        self.layers = [_layer(each) for each in trunk.layers]
-        self.packs = any(_packs(each.widen.weight) for each in self.layers)
+        self.embed, self.head = trunk.embed_tokens, side_by_side(model.get_output_embeddings())
+        self.final_norm = norm_of(trunk.norm)
+        self.layers = [layer_of(each) for each in trunk.layers]
+        self.packs = any(packs(each.widen.weight) for each in self.layers)
         self.packed_rows = 0
         with torch.no_grad():
             positions_1S = torch.arange(slots, device=model.device)[None]
             cosines_1SD, sines_1SD = trunk.rotary_emb(trunk.embed_tokens.weight, positions_1S)
         self.cosines_SD = cosines_1SD[0]
         self.sines_SD = sines_1SD[0]
+        self.fused = fused_for(model, self.heads, self.groups, self.dim)
+        self.between: Between = self.fused or Plain()
 
     def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
         """See `Decoder.prefill`."""
         count, length = ids_PT.shape
+        places_N = torch.arange(length, device=ids_PT.device).repeat(count)
+        turns = self._turns(places_N)
         kept: KeysValues = []
 
-        def attend(layer: int, *projected: Tensor) -> Tensor:
-            queries, keys, values = (each.unflatten(0, (count, length)).transpose(1, 2) for each in projected)
-            kept.append((keys.transpose(1, 2).contiguous(), values.transpose(1, 2).contiguous()))
+        def attend(number: int, projected_NP: Tensor) -> Tensor:
+            queries, keys, values = (
+                each.unflatten(0, (count, length)) for each in self._split(self.layers[number], projected_NP, *turns)
+            )
+            kept.append((keys.contiguous(), values.contiguous()))
+            queries, keys, values = (each.transpose(1, 2) for each in (queries, keys, values))
             mixed = scaled_dot_product_attention(
                 queries, keys, values, is_causal=True, scale=self.scale, enable_gqa=self.groups > 1
             )
             return mixed.transpose(1, 2).reshape(count * length, -1)
 
-        places_N = torch.arange(length, device=ids_PT.device).repeat(count)
-        states_NH = self._run(ids_PT.flatten(), places_N, attend)
+        states_NH = self._run(ids_PT.flatten(), attend)
         last_P = torch.arange(count, device=ids_PT.device) * length + lengths_P - 1
         return kept, self.head(states_NH[last_P])
 
     def decode(self, tokens_B: Tensor, positions_B: Tensor, cache: RowCache) -> Tensor:
-        """See `Decoder.decode`. The queries of a group are rows of one product with the keys they share."""
+        """See `Decoder.decode`."""
         live = len(tokens_B)
         count = self._pack(live)
         tokens_B, positions_B = (pad(each, (0, count - live)) for each in (tokens_B, positions_B))
+        plain, fused = self._attend_plain, self.fused
+        attend = self._attend_fused(fused, positions_B, cache) if fused else plain(positions_B, cache)
+        return self.head(self._run(tokens_B, attend))[:live]
+
+    def _attend_fused(self, fused: Fused, positions_B: Tensor, cache: RowCache) -> Attend:
+        scratch, turns = fused.scratch(cache.slots), (self.cosines_SD, self.sines_SD)
+
+        def attend(number: int, projected_BP: Tensor) -> Tensor:
+            layer, rows = self.layers[number], cache.layers[number]
+            return fused.attend(projected_BP, layer, self.scale, positions_B, turns, rows, scratch)
+
+        return attend
+
+    def _attend_plain(self, positions_B: Tensor, cache: RowCache) -> Attend:
+        """The queries of a group are rows of one product with the keys they share."""
+        count, turns = len(positions_B), self._turns(positions_B)
         places = Places(positions_B, self.embed.weight.dtype)
         mask = places.mask_B11S.expand(count, 1, self.groups, places.width)
 
-        def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            all_keys, all_values = cache.put(layer, places, keys, values)
+        def attend(number: int, projected_BP: Tensor) -> Tensor:
+            queries, keys, values = self._split(self.layers[number], projected_BP, *turns)
+            all_keys, all_values = cache.put(number, places, keys, values)
             queries = queries.view(count, self.heads, self.groups, self.dim)
             mixed = scaled_dot_product_attention(queries, all_keys, all_values, attn_mask=mask, scale=self.scale)
             return mixed.reshape(count, -1)
 
-        return self.head(self._run(tokens_B, positions_B, attend))[:live]
+        return attend
 
     def _pack(self, live: int) -> int:
         """How many rows to run for this many live ones, the matrices packed for them."""
@@ -197,69 +173,31 @@ class LlamaDecoder:
             self.head.pack(live)
         return self.packed_rows
 
-    def _run(self, tokens_N: Tensor, places_N: Tensor, attend: Attend) -> Tensor:
-        """The final states [N, H] of tokens at these positions."""
-        cosines_N1D, sines_N1D = self.cosines_SD[places_N, None], self.sines_SD[places_N, None]
-        states_NH = self.embed(tokens_N)
-        turned, half = self.heads * (self.groups + 1), self.dim // 2
+    def _run(self, tokens_N: Tensor, attend: Attend) -> Tensor:
+        """The final states [N, H] of tokens, normalised."""
+        states_NH, changes_NH = self.embed(tokens_N), None
         for number, layer in enumerate(self.layers):
-            heads_NAD = layer.project(layer.before_attention(states_NH)).unflatten(1, (-1, self.dim))
-            values, heads_NAD = heads_NAD[:, turned:], heads_NAD[:, :turned]
-            if layer.query_norm and layer.key_norm:
-                queries, keys = heads_NAD.split([self.heads * self.groups, self.heads], 1)
-                heads_NAD = torch.cat([layer.query_norm(queries), layer.key_norm(keys)], 1)
-            rotated_NAD = heads_NAD * cosines_N1D
-            rotated_NAD[..., :half].addcmul_(heads_NAD[..., half:], sines_N1D[..., :half], value=-1)
-            rotated_NAD[..., half:].addcmul_(heads_NAD[..., :half], sines_N1D[..., half:])
-            queries, keys = rotated_NAD.split([self.heads * self.groups, self.heads], 1)
-            states_NH += layer.output(attend(number, queries, keys, values))
-            gate, up = layer.widen(layer.before_mlp(states_NH)).chunk(2, -1)
-            states_NH += layer.narrow(silu(gate).mul_(up))
-        return self.final_norm(states_NH)
+            normed_NH = self.between.add_norm(states_NH, changes_NH, layer.before_attention)
+            changes_NH = layer.output(attend(number, layer.project(normed_NH)))
+            normed_NH = self.between.add_norm(states_NH, changes_NH, layer.before_mlp)
+            changes_NH = layer.narrow(self.between.gate(layer.widen(normed_NH)))
+        return self.between.add_norm(states_NH, changes_NH, self.final_norm)
 
+    def _turns(self, places_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [N, 1, D]."""
+        return self.cosines_SD[places_N, None], self.sines_SD[places_N, None]
 
-def _packs(weight: Tensor) -> bool:
-    """Whether packing such a matrix pays, and this build of torch has MKL's packed products."""
-    available = hasattr(torch.ops.mkl, "_mkl_linear") and torch.backends.mkl.is_available()
-    suits = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return available and suits and weight.numel() >= PACKED_FROM
-
-
-def _layer(layer: Any) -> _Layer:
-    attention, mlp = layer.self_attn, layer.mlp
-    return _Layer(
-        before_attention=_norm(layer.input_layernorm),
-        project=_side_by_side(attention.q_proj, attention.k_proj, attention.v_proj),
-        query_norm=_norm(attention.q_norm) if hasattr(attention, "q_norm") else None,
-        key_norm=_norm(attention.k_norm) if hasattr(attention, "k_norm") else None,
-        output=_side_by_side(attention.o_proj),
-        before_mlp=_norm(layer.post_attention_layernorm),
-        widen=_side_by_side(mlp.gate_proj, mlp.up_proj),
-        narrow=_side_by_side(mlp.down_proj),
-    )
-
-
-def _norm(norm: Any) -> _Norm:
-    return _Norm(norm.weight, torch.full_like(norm.weight[0], norm.variance_epsilon))
-
-
-def _side_by_side(*parts: nn.Linear) -> _Linear:
-    """The parts as one product, their parameters moved next to each other unless they are already."""
-    biases = [each.bias for each in parts if each.bias is not None]
-    return _Linear(_adjacent([each.weight for each in parts]), _adjacent(biases) if biases else None)
-
-
-def _adjacent(parts: Sequence[Tensor]) -> Tensor:
-    """One tensor of which the parameters are consecutive pieces; their data move into a new one where they are not."""
-    first = parts[0]
-    storage, place = first.untyped_storage().data_ptr(), first.storage_offset()
-    for part in parts:
-        together = part.untyped_storage().data_ptr() == storage and part.storage_offset() == place
-        if not together or not part.is_contiguous():
-            joined = torch.cat([each.detach() for each in parts])
-            for each, piece in zip(parts, joined.split([len(each) for each in parts]), strict=True):
-                each.data = piece
-            return joined
-        place += part.numel()
-    rows = sum(len(part) for part in parts)
-    return first.detach().as_strided((rows, *first.shape[1:]), first.stride())
+    def _split(
+        self, layer: Layer, projected_NP: Tensor, cosines_N1D: Tensor, sines_N1D: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(queries [N, heads · groups, D] and keys [N, heads, D], turned by their positions, values [N, heads, D])."""
+        sizes, half = [self.heads * self.groups, self.heads], self.dim // 2
+        heads_NAD, values = projected_NP.unflatten(1, (-1, self.dim)).split([sum(sizes), self.heads], 1)
+        if layer.query_norm and layer.key_norm:
+            queries, keys = heads_NAD.split(sizes, 1)
+            heads_NAD = torch.cat([layer.query_norm(queries), layer.key_norm(keys)], 1)
+        turned_NAD = heads_NAD * cosines_N1D
+        turned_NAD[..., :half].addcmul_(heads_NAD[..., half:], sines_N1D[..., :half], value=-1)
+        turned_NAD[..., half:].addcmul_(heads_NAD[..., :half], sines_N1D[..., half:])
+        queries, keys = turned_NAD.split(sizes, 1)
+        return queries, keys, values

@@ -1,0 +1,208 @@
+// What decoding does between matrix products, for the sizes of one model: HEADS (of keys and values), GROUPS (queries a
+// head) and DIM are defined when this is compiled. Tensors are contiguous float32.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include <omp.h>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int WIDEST = 16;
+#elif defined(__AVX__)
+constexpr int WIDEST = 8;
+#else
+constexpr int WIDEST = 4;
+#endif
+constexpr int HALF = DIM / 2;
+constexpr int LANES = HALF % WIDEST == 0 ? WIDEST : HALF % 8 == 0 && WIDEST > 8 ? 8 : 4;
+constexpr int QUERIES = HEADS * GROUPS;
+constexpr int VECTORS = DIM / LANES;
+constexpr int BLOCK = 16;  // keys of all heads that stay in a fast cache
+constexpr int KEYS = GROUPS <= 3 ? 4 : GROUPS <= 6 ? 2 : 1;  // scored together: their sums stay in registers
+constexpr int PIECE = VECTORS % 4 == 0 && GROUPS <= 3 ? 4 : VECTORS % 2 == 0 && GROUPS <= 6 ? 2 : 1;  // of a value
+constexpr std::int64_t SERIAL = 1 << 14;  // fewer numbers are not worth a second thread
+static_assert(HALF % LANES == 0, "DIM must be a multiple of 8");
+
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef std::int32_t Places __attribute__((vector_size(4 * LANES)));
+
+inline Vector load(const float *from) { return *reinterpret_cast<const Vector *>(from); }
+inline void store(float *to, Vector vector) { *reinterpret_cast<Vector *>(to) = vector; }
+
+template <int STEP = LANES / 2>
+inline float sum(Vector vector) {
+    if constexpr (STEP == 0) return vector[0];
+    Places places;
+#pragma GCC unroll 16
+    for (int lane = 0; lane < LANES; lane++) places[lane] = lane ^ STEP;
+    return sum<STEP / 2>(vector + __builtin_shuffle(vector, places));
+}
+
+// Asks for what comes next of a row's keys or values; the processor does not see it coming by itself.
+inline void fetch(const float *from) {
+    for (int place = 0; place < BLOCK * HEADS * DIM; place += 16) __builtin_prefetch(from + place);
+}
+
+// To float's precision: 2^n times a Taylor polynomial on [-ln 2 / 2, ln 2 / 2].
+inline float exponential(float x) {
+    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;  // NaN stays
+    const float whole = std::nearbyint(x * 1.44269504f);
+    const float rest = (x - whole * 0.693145752f) - whole * 1.42860677e-6f;
+    float power = 1.0f / 5040;
+    power = power * rest + 1.0f / 720;
+    power = power * rest + 1.0f / 120;
+    power = power * rest + 1.0f / 24;
+    power = power * rest + 1.0f / 6;
+    power = power * rest + 0.5f;
+    power = power * rest + 1.0f;
+    power = power * rest + 1.0f;
+    const std::int32_t bits = (static_cast<std::int32_t>(whole) + 127) << 23;
+    float scale;
+    std::memcpy(&scale, &bits, sizeof scale);
+    return power * scale;
+}
+
+inline float inverse_root_mean_square(const float *numbers, std::int64_t count, float epsilon) {
+    float squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (std::int64_t place = 0; place < count; place++) squares += numbers[place] * numbers[place];
+    return 1.0f / std::sqrt(squares / count + epsilon);
+}
+
+// Normalises a head, if it has a weight for that, and turns it by its position.
+inline void turn(const float *head, const float *weight, float epsilon, const float *cosines, const float *sines,
+                 float scale, float *turned) {
+    float normed[DIM];
+    const float factor = weight ? inverse_root_mean_square(head, DIM, epsilon) : 1.0f;
+    for (int place = 0; place < DIM; place++) normed[place] = weight ? head[place] * factor * weight[place] : head[place];
+    for (int place = 0; place < HALF; place++) {
+        const float left = normed[place], right = normed[place + HALF];
+        turned[place] = (left * cosines[place] - right * sines[place]) * scale;
+        turned[place + HALF] = (right * cosines[place + HALF] + left * sines[place + HALF]) * scale;
+    }
+}
+
+// The products of a head's queries with `COUNT` keys; scores are [GROUPS, slots].
+template <int COUNT>
+inline void score(const float *queries, const float *keys, std::int64_t slots, float *scores) {
+    Vector sums[COUNT][GROUPS] = {};
+    for (int vector = 0; vector < VECTORS; vector++)
+        for (int key = 0; key < COUNT; key++) {
+            const Vector part = load(keys + key * HEADS * DIM + vector * LANES);
+            for (int group = 0; group < GROUPS; group++)
+                sums[key][group] += part * load(queries + group * DIM + vector * LANES);
+        }
+    for (int key = 0; key < COUNT; key++)
+        for (int group = 0; group < GROUPS; group++) scores[group * slots + key] = sum(sums[key][group]);
+}
+
+// Adds `count` values, by weight, to what a head's queries attend to.
+inline void blend(const float *weights, const float *values, int count, std::int64_t slots, float *mixed) {
+    for (int first = 0; first < VECTORS; first += PIECE) {
+        Vector sums[GROUPS][PIECE];
+        for (int group = 0; group < GROUPS; group++)
+            for (int vector = 0; vector < PIECE; vector++)
+                sums[group][vector] = load(mixed + group * DIM + (first + vector) * LANES);
+        for (int key = 0; key < count; key++)
+            for (int group = 0; group < GROUPS; group++)
+                for (int vector = 0; vector < PIECE; vector++)
+                    sums[group][vector] +=
+                        load(values + key * HEADS * DIM + (first + vector) * LANES) * weights[group * slots + key];
+        for (int group = 0; group < GROUPS; group++)
+            for (int vector = 0; vector < PIECE; vector++)
+                store(mixed + group * DIM + (first + vector) * LANES, sums[group][vector]);
+    }
+}
+
+inline void softmax(float *scores, int count) {
+    float top = scores[0], total = 0;
+#pragma omp simd reduction(max : top)
+    for (int key = 0; key < count; key++) top = scores[key] > top ? scores[key] : top;
+#pragma omp simd reduction(+ : total)
+    for (int key = 0; key < count; key++) total += scores[key] = exponential(scores[key] - top);
+    const float share = 1.0f / total;
+    for (int key = 0; key < count; key++) scores[key] *= share;
+}
+
+}  // namespace
+
+extern "C" {
+
+// states += changes, if there are any; normed = states / root mean square · weight. All are [rows, width].
+void add_norm(std::int64_t rows, std::int64_t width, float *states, const float *changes, const float *weight,
+              float epsilon, float *normed) {
+#pragma omp parallel for if (rows * width > SERIAL)
+    for (std::int64_t row = 0; row < rows; row++) {
+        float *state = states + row * width;
+        if (changes)
+            for (std::int64_t place = 0; place < width; place++) state[place] += changes[row * width + place];
+        const float factor = inverse_root_mean_square(state, width, epsilon);
+        for (std::int64_t place = 0; place < width; place++)
+            normed[row * width + place] = state[place] * factor * weight[place];
+    }
+}
+
+// gated = silu(gate) · up, of rows [gate, up] of 2 · width numbers.
+void gate(std::int64_t rows, std::int64_t width, const float *wide, float *gated) {
+#pragma omp parallel for if (rows * width > SERIAL)
+    for (std::int64_t row = 0; row < rows; row++) {
+        const float *gates = wide + row * 2 * width, *ups = gates + width;
+#pragma omp simd
+        for (std::int64_t place = 0; place < width; place++)
+            gated[row * width + place] = gates[place] / (1.0f + exponential(-gates[place])) * ups[place];
+    }
+}
+
+// One token of every row: its key and value go to `positions` of the cache [rows, slots, HEADS, DIM], and its queries
+// attend to the row up to there. projected is [rows, QUERIES + 2 · HEADS, DIM], cosines and sines are [slots, DIM],
+// scratch is [threads, QUERIES, slots], mixed is [rows, QUERIES, DIM].
+void attend(std::int64_t rows, int threads, std::int64_t slots, float scale, const float *projected, const std::int64_t *positions,
+            const float *cosines, const float *sines, const float *query_weight, const float *key_weight, float epsilon,
+            float *keys, float *values, float *scratch, float *mixed) {
+    const int parts = rows < 2 * threads ? HEADS : 1;
+    const std::int64_t each = HEADS / parts;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (std::int64_t task = 0; task < rows * parts; task++) {
+        const std::int64_t row = task / parts, first = task % parts * each, position = positions[row];
+        const float *heads = projected + row * (QUERIES + 2 * HEADS) * DIM;
+        const float *turns[] = {cosines + position * DIM, sines + position * DIM};
+        float queries[QUERIES * DIM], *own = mixed + row * QUERIES * DIM;
+        float *scores = scratch + omp_get_thread_num() * QUERIES * slots;
+        float *row_keys = keys + row * slots * HEADS * DIM, *row_values = values + row * slots * HEADS * DIM;
+        for (std::int64_t head = first; head < first + each; head++) {
+            const std::int64_t place = (position * HEADS + head) * DIM;
+            for (std::int64_t query = head * GROUPS; query < (head + 1) * GROUPS; query++)
+                turn(heads + query * DIM, query_weight, epsilon, turns[0], turns[1], scale, queries + query * DIM);
+            turn(heads + (QUERIES + head) * DIM, key_weight, epsilon, turns[0], turns[1], 1, row_keys + place);
+            std::memcpy(row_values + place, heads + (QUERIES + HEADS + head) * DIM, DIM * sizeof(float));
+        }
+        const int count = static_cast<int>(position) + 1;
+        for (int start = 0; start < count; start += BLOCK) {
+            const int end = start + BLOCK < count ? start + BLOCK : count;
+            fetch(row_keys + end * HEADS * DIM);
+            for (std::int64_t head = first; head < first + each; head++) {
+                const float *asked = queries + head * GROUPS * DIM;
+                float *given = scores + head * GROUPS * slots;
+                int key = start;
+                for (; key + KEYS <= end; key += KEYS)
+                    score<KEYS>(asked, row_keys + (key * HEADS + head) * DIM, slots, given + key);
+                for (; key < end; key++) score<1>(asked, row_keys + (key * HEADS + head) * DIM, slots, given + key);
+            }
+        }
+        for (std::int64_t query = first * GROUPS; query < (first + each) * GROUPS; query++) {
+            softmax(scores + query * slots, count);
+            std::memset(own + query * DIM, 0, DIM * sizeof(float));
+        }
+        for (int start = 0; start < count; start += BLOCK) {
+            const int end = start + BLOCK < count ? start + BLOCK : count;
+            fetch(row_values + end * HEADS * DIM);
+            for (std::int64_t head = first; head < first + each; head++)
+                blend(scores + head * GROUPS * slots + start, row_values + (start * HEADS + head) * DIM, end - start,
+                      slots, own + head * GROUPS * DIM);
+        }
+    }
+}
+}

@@ -1,0 +1,139 @@
+"""What decoding does between matrix products: in C++ where it runs on a CPU in float32 and there is a compiler, else in
+torch.
+
+Between two products torch makes a dozen passes over numbers that do not stay in the cache, and its attention runs all
+rows as long as the longest one. `fused.cpp` makes one pass, and every row costs what it holds. It is compiled when a
+model is opened, for this machine and the model's sizes, which takes half a second.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import warnings
+from ctypes import CDLL, c_float, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+from transformers import PreTrainedModel
+
+from rlsp.rollouts.layers import Layer, Norm
+
+SOURCE = Path(__file__).with_name("fused.cpp")
+FLAGS = "-O3 -march=native -fopenmp -fno-math-errno -fno-trapping-math -shared -fPIC".split()
+SIGNATURES = {
+    "add_norm": (c_int64, c_int64, c_void_p, c_void_p, c_void_p, c_float, c_void_p),
+    "gate": (c_int64, c_int64, c_void_p, c_void_p),
+    "attend": (c_int64, c_int, c_int64, c_float, *[c_void_p] * 6, c_float, *[c_void_p] * 4),
+}
+
+
+class Between(Protocol):
+    def add_norm(self, states_NH: Tensor, changes_NH: Tensor | None, norm: Norm) -> Tensor:
+        """Adds the changes to the states, in place, and normalises them."""
+        ...
+
+    def gate(self, wide_NI: Tensor) -> Tensor:
+        """silu(the left half) · the right half [N, I / 2]."""
+        ...
+
+
+class Plain:
+    """By torch: any device and number type."""
+
+    def add_norm(self, states_NH: Tensor, changes_NH: Tensor | None, norm: Norm) -> Tensor:
+        return norm(states_NH if changes_NH is None else states_NH.add_(changes_NH))
+
+    def gate(self, wide_NI: Tensor) -> Tensor:
+        gates, ups = wide_NI.chunk(2, -1)
+        return silu(gates).mul_(ups)
+
+
+class Fused:
+    """By `fused.cpp`: contiguous float32 tensors on a CPU."""
+
+    def __init__(self, library: CDLL, heads: int, groups: int, dim: int) -> None:
+        self.library, self.heads, self.groups, self.dim = library, heads, groups, dim
+
+    def add_norm(self, states_NH: Tensor, changes_NH: Tensor | None, norm: Norm) -> Tensor:
+        normed_NH = torch.empty_like(states_NH)
+        self.library.add_norm(
+            *states_NH.shape, states_NH.data_ptr(), _address(changes_NH), norm.weight.data_ptr(), norm.epsilon,
+            normed_NH.data_ptr(),
+        )  # fmt: skip
+        return normed_NH
+
+    def gate(self, wide_NI: Tensor) -> Tensor:
+        gated_NI = wide_NI.new_empty(len(wide_NI), wide_NI.shape[1] // 2)
+        self.library.gate(*gated_NI.shape, wide_NI.data_ptr(), gated_NI.data_ptr())
+        return gated_NI
+
+    def attend(
+        self,
+        projected_BP: Tensor,
+        layer: Layer,
+        scale: float,
+        positions_B: Tensor,
+        turns_SD: tuple[Tensor, Tensor],
+        keys_values: tuple[Tensor, Tensor],
+        scratch: Tensor,
+    ) -> Tensor:
+        """Turns queries and keys by their positions, writes keys and values into the rows [B …, slots, heads, dim], and
+        attends.
+
+        Args:
+            turns_SD: cosines and sines of every position.
+            scratch: see `scratch`.
+        """
+        keys, values = keys_values
+        count, slots = len(projected_BP), keys.shape[1]
+        mixed = projected_BP.new_empty(count, self.heads * self.groups * self.dim)
+        weights = (norm.weight if norm else None for norm in (layer.query_norm, layer.key_norm))
+        self.library.attend(
+            count, len(scratch), slots, scale, projected_BP.data_ptr(), positions_B.data_ptr(),
+            *(each.data_ptr() for each in turns_SD), *map(_address, weights),
+            layer.query_norm.epsilon if layer.query_norm else 0.0, keys.data_ptr(), values.data_ptr(),
+            scratch.data_ptr(), mixed.data_ptr(),
+        )  # fmt: skip
+        return mixed
+
+    def scratch(self, slots: int) -> Tensor:
+        """Room for one row's scores, for each thread."""
+        return torch.empty(torch.get_num_threads(), self.heads * self.groups, slots)
+
+
+def fused_for(model: PreTrainedModel, heads: int, groups: int, dim: int) -> Fused | None:
+    """None where the model's parameters are not all float32 on a CPU, or nothing can be compiled for it."""
+    if any(each.device.type != "cpu" or each.dtype != torch.float32 for each in model.parameters()):
+        return None
+    library = _compiled(heads, groups, dim) if dim % 8 == 0 else None
+    return Fused(library, heads, groups, dim) if library else None
+
+
+@cache
+def _compiled(heads: int, groups: int, dim: int) -> CDLL | None:
+    """None without g++, or when it fails, which a warning tells."""
+    compiler = shutil.which("g++")
+    if compiler is None or sys.platform != "linux":
+        return None
+    sizes = [f"-DHEADS={heads}", f"-DGROUPS={groups}", f"-DDIM={dim}"]
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "fused.so"
+        made = subprocess.run([compiler, *FLAGS, *sizes, SOURCE, "-o", target], capture_output=True, text=True)
+        if made.returncode:
+            warnings.warn(f"decoding is slower: g++ could not compile {SOURCE.name}: {made.stderr[:500]}", stacklevel=2)
+            return None
+        library = CDLL(str(target))
+    for name, arguments in SIGNATURES.items():
+        getattr(library, name).argtypes, getattr(library, name).restype = arguments, None
+    return library
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()

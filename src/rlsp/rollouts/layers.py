@@ -1,0 +1,107 @@
+"""The weights of the Llama family as decoding reads them: projections of one input side by side, large matrices in the
+order in which MKL reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+PACKED_FROM = 2**18
+"""Smaller matrices stay in the cache, and packing them does not pay."""
+
+
+class Linear:
+    """A product with a large matrix is quicker with the matrix in the order in which MKL reads it: a copy, made for one
+    number of rows."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight, self.bias = weight, bias
+        self.packed: Tensor | None = None
+        self.rows = 0
+
+    def pack(self, rows: int) -> None:
+        if packs(self.weight):
+            self.packed, self.rows = torch.ops.mkl._mkl_reorder_linear_weight(self.weight, rows), rows
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if self.packed is None or len(inputs) != self.rows:
+            return linear(inputs, self.weight, self.bias)
+        return torch.ops.mkl._mkl_linear(inputs, self.packed, self.weight, self.bias, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """Root mean square normalisation over the last dimension (Zhang and Sennrich 2019)."""
+
+    weight: Tensor
+    epsilon: float
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        squares = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True).square_()
+        return (inputs * squares.div_(len(self.weight)).add_(self.epsilon).rsqrt_()).mul_(self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """`project` makes queries, keys and values in one product, `widen` the gate and what it gates."""
+
+    before_attention: Norm
+    project: Linear
+    query_norm: Norm | None
+    key_norm: Norm | None
+    output: Linear
+    before_mlp: Norm
+    widen: Linear
+    narrow: Linear
+
+
+def layer_of(layer: Any) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return Layer(
+        before_attention=norm_of(layer.input_layernorm),
+        project=side_by_side(attention.q_proj, attention.k_proj, attention.v_proj),
+        query_norm=norm_of(attention.q_norm) if hasattr(attention, "q_norm") else None,
+        key_norm=norm_of(attention.k_norm) if hasattr(attention, "k_norm") else None,
+        output=side_by_side(attention.o_proj),
+        before_mlp=norm_of(layer.post_attention_layernorm),
+        widen=side_by_side(mlp.gate_proj, mlp.up_proj),
+        narrow=side_by_side(mlp.down_proj),
+    )
+
+
+def norm_of(norm: Any) -> Norm:
+    return Norm(norm.weight, norm.variance_epsilon)
+
+
+def side_by_side(*parts: nn.Linear) -> Linear:
+    """The parts as one product, their parameters moved next to each other unless they are already."""
+    biases = [each.bias for each in parts if each.bias is not None]
+    return Linear(_adjacent([each.weight for each in parts]), _adjacent(biases) if biases else None)
+
+
+def _adjacent(parts: Sequence[Tensor]) -> Tensor:
+    """One tensor of which the parameters are consecutive pieces; their data move into a new one where they are not."""
+    first = parts[0]
+    storage, place = first.untyped_storage().data_ptr(), first.storage_offset()
+    for part in parts:
+        together = part.untyped_storage().data_ptr() == storage and part.storage_offset() == place
+        if not together or not part.is_contiguous():
+            joined = torch.cat([each.detach() for each in parts])
+            for each, piece in zip(parts, joined.split([len(each) for each in parts]), strict=True):
+                each.data = piece
+            return joined
+        place += part.numel()
+    rows = sum(len(part) for part in parts)
+    return first.detach().as_strided((rows, *first.shape[1:]), first.stride())
+
+
+def packs(weight: Tensor) -> bool:
+    """Whether packing such a matrix pays, and this build of torch has MKL's packed products."""
+    available = hasattr(torch.ops.mkl, "_mkl_linear") and torch.backends.mkl.is_available()
+    suits = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return available and suits and weight.numel() >= PACKED_FROM

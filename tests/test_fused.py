@@ -1,0 +1,142 @@
+"""What decoding does between matrix products: the compiled half against the one in torch."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from rlsp.rollouts import fused, llama
+from rlsp.rollouts.fused import Fused, fused_for
+from rlsp.rollouts.layers import Norm
+from rlsp.rollouts.llama import LlamaDecoder
+from rlsp.rollouts.rows import RowCache
+
+needs_compiler = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("g++") is None, reason="decoding is compiled on Linux by g++"
+)
+SIZES = [(1, 1, 8), (2, 3, 16), (3, 3, 64), (2, 4, 24), (8, 4, 128), (1, 7, 32)]
+"""Heads of keys, queries a head, head sizes."""
+
+
+@pytest.fixture
+def fresh_compilations() -> Iterator[None]:
+    fused._compiled.cache_clear()
+    yield
+    fused._compiled.cache_clear()
+
+
+def model_of(heads: int, groups: int, dim: int, normed: bool) -> LlamaForCausalLM | Qwen3ForCausalLM:
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {
+        "vocab_size": 97,
+        "hidden_size": 8 * heads * groups,
+        "intermediate_size": 56,
+        "num_hidden_layers": 2,
+        "num_attention_heads": heads * groups,
+        "num_key_value_heads": heads,
+        "head_dim": dim,
+        "initializer_range": 0.1,
+    }
+    model = Qwen3ForCausalLM(Qwen3Config(**shape)) if normed else LlamaForCausalLM(LlamaConfig(**shape))
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, 1.0, 0.2)
+    return model.eval()
+
+
+@needs_compiler
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("rows", [1, 3, 9])
+def test_it_gives_what_torch_gives(
+    sizes: tuple[int, int, int], normed: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits, keys and values, for rows of unequal lengths, as many as there are threads and more."""
+    model, slots = model_of(*sizes, normed), 80
+    ours = LlamaDecoder(model, slots)
+    assert ours.fused
+    monkeypatch.setattr(llama, "fused_for", lambda *_: None)
+    plain = LlamaDecoder(model, slots)
+    assert not plain.fused
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.randint(1, 60, (rows,), generator=generator)
+    ids = torch.randint(97, (rows, slots), generator=generator)
+    caches = []
+    with torch.inference_mode():
+        for decoder in (ours, plain):
+            cache = RowCache(rows, slots)
+            kept, prefilled = decoder.prefill(ids[:, : int(lengths.max())], lengths)
+            cache.fill(slice(0, rows), kept, torch.arange(rows))
+            caches.append((cache, [prefilled]))
+        for step in range(20):
+            places = lengths + step
+            for decoder, (cache, logits) in zip((ours, plain), caches, strict=True):
+                logits.append(decoder.decode(ids[torch.arange(rows), places], places, cache))
+    (our_cache, our_logits), (plain_cache, plain_logits) = caches
+    torch.testing.assert_close(torch.stack(our_logits), torch.stack(plain_logits), rtol=1e-4, atol=1e-4)
+    assert our_cache.memory is not None and plain_cache.memory is not None
+    torch.testing.assert_close(our_cache.memory, plain_cache.memory, rtol=1e-4, atol=1e-4)
+
+
+@needs_compiler
+def test_extreme_numbers_do_not_overflow() -> None:
+    """Gates far from 0, and scores that differ by more than float32's exponent holds."""
+    compiled = fused_for(model_of(2, 3, 16, normed=False), 2, 3, 16)
+    assert compiled
+    wide = torch.tensor([[-1e4, -100.0, -88.0, -1.0, 0.0, 1.0, 88.0, 1e4] + [1.0] * 8]).repeat(3, 1)
+    torch.testing.assert_close(compiled.gate(wide), fused.Plain().gate(wide), rtol=1e-5, atol=1e-30)
+    states = torch.tensor([[0.0] * 40, [1e15] * 40])
+    norm = Norm(torch.ones(40), 1e-6)
+    torch.testing.assert_close(compiled.add_norm(states.clone(), None, norm), norm(states))
+
+
+@needs_compiler
+def test_exponentials_are_as_exact_as_torch_s() -> None:
+    """silu(-x) · (-1) = x · e^-x / (1 + e^-x): over the range that matters, to a few units in the last place."""
+    compiled = fused_for(model_of(1, 1, 8, normed=False), 1, 1, 8)
+    assert compiled
+    gates = torch.linspace(-80, 80, 100_000).unsqueeze(0)
+    exact = torch.nn.functional.silu(gates.double())
+    ours = compiled.gate(torch.cat([gates, torch.ones_like(gates)], 1))
+    assert ((ours - exact) / exact.abs().clamp(min=1e-30)).abs().max() < 1e-6
+
+
+@needs_compiler
+def test_nan_in_the_weights_reaches_the_logits() -> None:
+    """Where the draw finds it and says so."""
+    model = model_of(2, 3, 16, normed=False)
+    with torch.no_grad():
+        model.model.layers[0].self_attn.k_proj.weight[0, 0] = float("nan")
+    decoder, cache = LlamaDecoder(model, 8), RowCache(2, 8)
+    with torch.inference_mode():
+        kept, _ = decoder.prefill(torch.ones(2, 3, dtype=torch.long), torch.tensor([3, 3]))
+        cache.fill(slice(0, 2), kept, torch.arange(2))
+        assert decoder.decode(torch.tensor([1, 2]), torch.tensor([3, 3]), cache).isnan().all()
+
+
+def test_other_number_types_and_head_sizes_are_left_to_torch() -> None:
+    assert fused_for(model_of(2, 2, 16, normed=False).bfloat16(), 2, 2, 16) is None
+    assert fused_for(model_of(2, 2, 12, normed=False), 2, 2, 12) is None
+
+
+@pytest.mark.usefixtures("fresh_compilations")
+def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused.shutil, "which", lambda _: None)
+    assert not isinstance(LlamaDecoder(model_of(2, 2, 16, normed=False), 8).between, Fused)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("fresh_compilations")
+def test_a_compiler_that_fails_is_told_about(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "fused.cpp"
+    broken.write_text("no C++")
+    monkeypatch.setattr(fused, "SOURCE", broken)
+    with pytest.warns(UserWarning, match=r"decoding is slower: g\+\+ could not compile fused.cpp: .*error"):
+        assert fused_for(model_of(2, 2, 16, normed=False), 2, 2, 16) is None
