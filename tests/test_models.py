@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,19 @@ from transformers import (
 from transformers.models.auto import AutoModelForCausalLM
 
 from rlsp import models
+from rlsp.config import ModelRecipe
 from rlsp.errors import InputError
 from rlsp.models import (
     Critic,
     frozen_copy,
-    gradient_checkpointing,
     load_policy,
     load_tokenizer,
     logits_at,
+    pick_device,
     resolve,
     token_logprobs,
 )
+from rlsp.passes import check_compiler, training_passes
 
 VOCABULARY = 50
 SIZES: dict[str, Any] = {
@@ -168,34 +171,74 @@ def test_chunks_bound_the_logits_that_are_held(tiny_model: LlamaForCausalLM, mon
     assert widths == [4] * (count // 4) + ([count % 4] if count % 4 else []) + [1] * count
 
 
+def both_losses(model: PreTrainedModel, critic: Critic) -> Tensor:
+    ids_BT, mask_BT, _ = ragged()
+    return token_logprobs(model, ids_BT, mask_BT)[0].sum() + critic(ids_BT, mask_BT).sum()
+
+
+def learner_gradients(model: PreTrainedModel, critic: Critic) -> dict[str, Tensor]:
+    values = {f"critic.{name}": each.grad for name, each in critic.named_parameters() if each.grad is not None}
+    return values | gradients(model)
+
+
+def critic_of(model: PreTrainedModel) -> Critic:
+    critic = Critic(model)
+    nn.init.ones_(critic.head.weight)
+    return critic
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_gradient_checkpointing_gives_the_same_gradients_from_less(name: str) -> None:
     """In the model and in a critic copied from it; on leaving both modules' own forward passes are back."""
-    model, (ids_BT, mask_BT, _) = build(name), ragged()
+    model = build(name)
     plain = dict(vars(models.trunk_of(model)))
     results = []
     for wanted in (False, True):
         kept: list[int] = []
-        with gradient_checkpointing(model, wanted):
-            critic = Critic(model)
-            nn.init.ones_(critic.head.weight)
+        with training_passes(model, ModelRecipe(gradient_checkpointing=wanted)):
+            critic = critic_of(model)
 
             def keep(tensor: Tensor, kept: list[int] = kept) -> Tensor:
                 kept.append(tensor.numel())
                 return tensor
 
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                loss = token_logprobs(model, ids_BT, mask_BT)[0].sum() + critic(ids_BT, mask_BT).sum()
+                loss = both_losses(model, critic)
             loss.backward()
-        own = {name: each.grad for name, each in critic.named_parameters() if each.grad is not None}
-        results.append((sum(kept), gradients(model), own))
-    (held, theirs, values), (held_less, ours, values_again) = results
+        results.append((sum(kept), learner_gradients(model, critic)))
+    (held, theirs), (held_less, ours) = results
     assert held_less < held / 2
     assert dict(vars(models.trunk_of(model))) == plain and not any("forward" in vars(each) for each in model.modules())
-    for one, other in ((theirs, ours), (values, values_again)):
-        assert one.keys() == other.keys()
-        for parameter, gradient in one.items():
-            torch.testing.assert_close(other[parameter], gradient, rtol=1e-5, atol=1e-6, msg=parameter)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_passes_give_the_same_gradients() -> None:
+    """In the model and in critics copied from it before and after its first pass, whose weights are their own; passes
+    without gradients are not compiled."""
+    model, compilations = build("qwen2"), torch._dynamo.utils.counters["stats"]
+    torch._dynamo.reset()
+    both_losses(model, critic := critic_of(model)).backward()
+    theirs = learner_gradients(model, critic)
+    with training_passes(model, ModelRecipe(compile=True, gradient_checkpointing=True)):
+        before = compilations["unique_graphs"]
+        with torch.no_grad():
+            both_losses(model, critic_of(model))
+        assert compilations["unique_graphs"] == before
+        for _ in range(2):
+            critic = critic_of(model)
+            both_losses(model, critic).backward()
+            torch.testing.assert_close(learner_gradients(model, critic), theirs, rtol=1e-4, atol=1e-5)
+        assert compilations["unique_graphs"] > before
+    assert not any("forward" in vars(each) for each in model.modules())
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    check_compiler(ModelRecipe())
+    if pick_device().type == "cpu":
+        with pytest.raises(InputError, match="there is no no-such-compiler: install it"):
+            check_compiler(ModelRecipe(compile=True))
 
 
 def test_padding_does_not_matter(tiny_model: LlamaForCausalLM) -> None:

@@ -7,9 +7,6 @@ is needed; every function below takes the boolean mask of the tokens it is about
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -131,21 +128,6 @@ class Critic(nn.Module):
 def trunk_of(model: PreTrainedModel) -> nn.Module:
     """The model without its output head."""
     return model.get_decoder()
-
-
-@contextmanager
-def gradient_checkpointing(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
-    """Inside, the model and copies made of it keep only what enters each layer for the backward pass, which computes
-    the rest again (Chen et al. 2016, arXiv 1604.06174). Nothing happens unless it is `wanted`."""
-    lists = [each for each in trunk_of(model).children() if isinstance(each, nn.ModuleList)]
-    layers = max((list(each) for each in lists), key=len) if wanted else []
-    for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
 
 
 def token_logprobs(

@@ -4,7 +4,7 @@ Sizes are in tokens, rates per optimiser step, seeds are integers. A key that no
 """
 
 from rlsp.config.exploration import ExplorationRecipe, JudgeRecipe
-from rlsp.config.model import LoraRecipe
+from rlsp.config.model import LoraRecipe, ModelRecipe
 from rlsp.config.pretraining import ArchitectureRecipe, CorpusRecipe, PretrainRecipe
 from rlsp.config.reading import REPOSITORY_RECIPES, load, load_for_evaluation, override, to_toml
 from rlsp.config.recipe import AlarmRecipe, Recipe, SamplingEngine, SftRecipe
@@ -22,6 +22,7 @@ __all__ = [
     "FilterRecipe",
     "JudgeRecipe",
     "LoraRecipe",
+    "ModelRecipe",
     "PretrainRecipe",
     "Recipe",
     "RewardRecipe",

@@ -25,12 +25,13 @@ class ModelRecipe(Section):
     """`path`: a local Hugging Face model directory, or `nano`. `instruction`: the user's turn; `{question}` is
     replaced by the problem, `{length_target}` by its target of exploration.l1 in tokens. Without `lora` every weight
     is trained. `gradient_checkpointing` keeps only what enters a layer for the backward pass, which computes the rest
-    again: far less memory, about a third more time in updates."""
+    again: far less memory, about a third more time in updates. `compile` runs what is trained through torch.compile."""
 
     path: str = "nano"
     instruction: str = "{question}"
     lora: LoraRecipe | None = None
     gradient_checkpointing: bool = False
+    compile: bool = False
 
     @model_validator(mode="after")
     def _has_question(self) -> ModelRecipe:

@@ -17,6 +17,7 @@ from rlsp.engines.stages import Evaluation, Policy
 from rlsp.errors import Paused
 from rlsp.lora import meta_model
 from rlsp.models import load_config, load_tokenizer
+from rlsp.passes import check_compiler
 from rlsp.reward import warnings
 from rlsp.rl.alarms import Watch
 from rlsp.rl.loop import Iteration
@@ -44,6 +45,7 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
             ranks standard responses wrongly.
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
+    check_compiler(recipe.model)
     if recipe.model.lora is not None:
         meta_model(config, recipe.model.lora)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]

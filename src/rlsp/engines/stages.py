@@ -18,7 +18,8 @@ from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.exploration import explorer_for
 from rlsp.lora import adapted, merged
-from rlsp.models import check_logits, gradient_checkpointing, load_policy, load_tokenizer, pick_device
+from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
+from rlsp.passes import training_passes
 from rlsp.prompts import encode_prompt, encode_response, instruct
 from rlsp.reward import score
 from rlsp.rl.loop import Iteration, train
@@ -149,8 +150,7 @@ def finetune(
         progress.advance(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
         log(metrics)
 
-    lean = gradient_checkpointing(policy.model, recipe.model.gradient_checkpointing)
-    with adapted(policy.model, recipe.model.lora, recipe.seed), lean:
+    with adapted(policy.model, recipe.model.lora, recipe.seed), training_passes(policy.model, recipe.model):
         sft.train(policy.model, examples, recipe.sft, recipe.seed, on_step)
 
 
@@ -169,8 +169,7 @@ def reinforce(
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
     lora = recipe.model.lora and recipe.model.lora.model_copy(update={"dropout": 0.0})
     parts = (policy.model, policy.tokenizer, policy.sampler)
-    lean = gradient_checkpointing(policy.model, recipe.model.gradient_checkpointing)
-    with adapted(policy.model, lora, recipe.seed), lean:
+    with adapted(policy.model, lora, recipe.seed), training_passes(policy.model, recipe.model):
         for iteration in train(recipe, *parts, batches, explorer, judging, probe, reserve):
             metrics = iteration.metrics
             progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
