@@ -24,6 +24,7 @@ LAYERS = (
     ("checkpoints",),
     ("lora",),
     ("runs", "models", "optim"),
+    ("passes",),
     ("tasks",),
     ("behaviours", "demonstrations", "verifiers", "rollouts", "sft"),
     ("exploration",),
