@@ -16,7 +16,7 @@ from rlsp.config.algorithms import ALGORITHMS, AlgorithmName
 from rlsp.engines import stages
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
-from rlsp.models import frozen_copy, token_logprobs
+from rlsp.models import frozen_copy, logprobs_and_states, token_logprobs
 from rlsp.rl.batch import Batch, Experience
 from rlsp.rl.diagnostics import describe
 from rlsp.rl.experience import gather
@@ -106,6 +106,8 @@ def test_the_defaults_are_the_algorithms() -> None:
         ),
         (["rl.critic_warmup_steps=4"], ["'grpo' has no critic, and critic_warmup_steps", "take it out"]),
         (["rl.value_clip=0.2", "rl.gae_lambda=0.9"], ["value_clip, gae_lambda", "take them out"]),
+        (["rl.critic_trunk=shared"], ["'grpo' has no critic, and critic_trunk", "take it out"]),
+        (["rl.value_coefficient=1"], ["value_coefficient", "goes with critic_trunk = 'shared'"]),
         (["rl.gamma=0.9"], ["leave out gamma = 0.9"]),
         (["rl.algorithm=ppo"], ["rl.critic_learning_rate is missing", "'ppo' trains a critic"]),
         (["rl.samples_per_prompt=1", "rl.minibatch_rollouts=32"], ["set rl.samples_per_prompt to 2 or more"]),
@@ -362,11 +364,11 @@ def test_rollouts_without_an_advantage_are_skipped_and_still_divided_by(
     experience = half_settled(experience_of(tiny_model, settings))
     asked = []
 
-    def spy(policy: Any, ids_BT: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    def spy(policy: Any, ids_BT: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
         asked.append(len(ids_BT))
-        return token_logprobs(policy, ids_BT, *rest)
+        return logprobs_and_states(policy, ids_BT, *rest)
 
-    monkeypatch.setattr("rlsp.rl.update.token_logprobs", spy)
+    monkeypatch.setattr("rlsp.rl.update.logprobs_and_states", spy)
     actual, metrics = accumulated(tiny_model, settings, experience)
     assert sum(asked) == (8 if settings.kl_in_loss else 4)
     monkeypatch.setattr(Updater, "_taught", lambda self, experience: experience.batch.in_loss_B)

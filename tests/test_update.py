@@ -502,6 +502,44 @@ def test_an_update_follows_the_advantage(policy: LlamaForCausalLM, critic: Criti
 # Updates
 
 
+def shared_critic(policy: LlamaForCausalLM) -> Critic:
+    critic = Critic(policy, shared=True)
+    torch.manual_seed(1)
+    nn.init.normal_(critic.head.weight, std=0.1)
+    return critic
+
+
+def test_a_shared_trunk_learns_from_both_losses_in_one_pass(policy: LlamaForCausalLM) -> None:
+    """Its gradient is the policy's own plus the coefficient times that of a critic whose trunk is a copy."""
+    shared, apart = shared_critic(policy), Critic(policy)
+    apart.head.load_state_dict(shared.head.state_dict())
+    assert [name for name, _ in shared.named_parameters()] == ["head.weight", "head.bias"]
+    experience = make_experience(policy, apart, 4)
+    expected, of_values, metrics = accumulated(policy, apart, experience)
+    passes = []
+    hook = policy.model.register_forward_hook(lambda *_: passes.append(1))
+    updater = Updater(policy, shared, rl(critic_trunk="shared", value_coefficient=0.3, microbatch_tokens=60), seed=0)
+    ours = updater.accumulate(experience, torch.arange(ROLLOUTS), actor_learns=True)
+    hook.remove()
+    assert len(passes) == len(list(microbatches(experience.batch, torch.arange(ROLLOUTS), 60))) > 1
+    assert ours == pytest.approx(metrics, abs=1e-5)
+    head = {f"head.{name}": 0.3 * of_values[f"head.{name}"] for name in ("weight", "bias")}
+    assert_same_gradients(gradients(shared), head, 1e-4)
+    trunk = {f"model.{name.removeprefix('trunk.')}": each for name, each in of_values.items() if "trunk" in name}
+    both = {name: each + 0.3 * trunk.get(name, 0) for name, each in expected.items()}
+    assert_same_gradients(gradients(policy), both, 1e-4)
+
+
+def test_while_the_actor_waits_a_shared_trunk_stays(policy: LlamaForCausalLM) -> None:
+    critic = shared_critic(policy)
+    updater = Updater(policy, critic, rl(critic_trunk="shared", critic_warmup_steps=2), seed=0)
+    experience, trunk, head = make_experience(policy, critic, 4), weights(policy), weights(critic)
+    updater.update(experience, step=1)
+    assert same(trunk, weights(policy)) and not same(head, weights(critic))
+    updater.update(experience, step=2)
+    assert not same(trunk, weights(policy))
+
+
 def test_frozen_actor_during_critic_warmup(policy: LlamaForCausalLM, critic: Critic) -> None:
     experience = make_experience(policy, critic)
     updater = Updater(policy, critic, rl(critic_warmup_steps=2), seed=0)

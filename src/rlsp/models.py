@@ -7,6 +7,7 @@ is needed; every function below takes the boolean mask of the tokens it is about
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -108,12 +109,18 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
 
 
 class Critic(nn.Module):
-    """V(s_t): a copy of the policy's trunk and a linear head for each stream of rewards, which start at zero. What is
-    frozen in the policy is shared with it: beside a policy with adapters, the critic has adapters of its own."""
+    """V(s_t): a trunk and a linear head for each stream of rewards, which start at zero.
 
-    def __init__(self, policy: PreTrainedModel, streams: int = 1) -> None:
+    The trunk is a copy of the policy's. What is frozen in the policy is shared with it: beside a policy with adapters,
+    the critic has adapters of its own. With `shared` it is the policy's trunk itself, and the critic's parameters are
+    its head's alone.
+    """
+
+    def __init__(self, policy: PreTrainedModel, streams: int = 1, shared: bool = False) -> None:
         super().__init__()
-        self.trunk = copy_sharing_frozen(trunk_of(policy))
+        self.shared = shared
+        trunk = trunk_of(policy)
+        self.trunk = partial(trunk) if shared else copy_sharing_frozen(trunk)  # a partial is no submodule
         weight = policy.get_output_embeddings().weight
         self.head = nn.Linear(weight.shape[1], streams, device=weight.device, dtype=weight.dtype)
         nn.init.zeros_(self.head.weight)
@@ -122,7 +129,11 @@ class Critic(nn.Module):
     def forward(self, input_ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Values of the states in which the masked tokens were chosen, packed [S, N]."""
         hidden_BTH = self.trunk(input_ids=input_ids_BT, use_cache=False).last_hidden_state
-        return self.head(_before(hidden_BTH, mask_BT)).float().T
+        return self.values(_before(hidden_BTH, mask_BT))
+
+    def values(self, states_NH: Tensor) -> Tensor:
+        """Values [S, N] of the trunk's states."""
+        return self.head(states_NH).float().T
 
 
 def trunk_of(model: PreTrainedModel) -> nn.Module:
@@ -143,6 +154,13 @@ def token_logprobs(
     Returns:
         (log-probs [N], entropies [N]), packed in row order, in nats and fp32. The entropies carry no gradient.
     """
+    return logprobs_and_states(model, input_ids_BT, mask_BT, temperature)[:2]
+
+
+def logprobs_and_states(
+    model: PreTrainedModel, input_ids_BT: Tensor, mask_BT: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`token_logprobs`, and the states [N, H] in which the tokens were chosen: the trunk's, see `has_plain_head`."""
     targets_N = input_ids_BT[mask_BT]
     states_BTH, head = _states_and_head(model, input_ids=input_ids_BT, use_cache=False)
     states_NH = _before(states_BTH, mask_BT)
@@ -154,7 +172,7 @@ def token_logprobs(
         else:
             chunks.append(_score_chunk(head, states, targets, temperature))
     logprobs, entropies = zip(*chunks, strict=True)
-    return torch.cat(logprobs), torch.cat(entropies)
+    return torch.cat(logprobs), torch.cat(entropies), states_NH
 
 
 def logits_at(model: PreTrainedModel, positions_B: Tensor, **inputs: object) -> Tensor:
@@ -183,9 +201,15 @@ def _before(states_BTH: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def _states_and_head(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, nn.Module]:
-    """States [B, T, H] and the module that turns them into logits. Models whose logits are more than their head's
-    output (soft-capping, scaling) go through their whole forward pass instead."""
-    config = model.config.get_text_config()
+    """States [B, T, H] and the module that turns them into logits. Models without a plain head go through their whole
+    forward pass instead."""
+    if not has_plain_head(model.config):
+        return model(**inputs).logits, nn.Identity()
+    return trunk_of(model)(**inputs).last_hidden_state, model.get_output_embeddings()
+
+
+def has_plain_head(config: PretrainedConfig) -> bool:
+    """Whether the model's logits are its head's output, neither soft-capped nor scaled."""
     transforms = (
         "final_logit_softcapping",
         "logit_scale",
@@ -194,9 +218,7 @@ def _states_and_head(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, 
         "logits_soft_cap",
         "logits_mup_width_multiplier",
     )
-    if any(getattr(config, name, None) not in (None, 1.0) for name in transforms):
-        return model(**inputs).logits, nn.Identity()
-    return trunk_of(model)(**inputs).last_hidden_state, model.get_output_embeddings()
+    return all(getattr(config.get_text_config(), name, None) in (None, 1.0) for name in transforms)
 
 
 def _score_chunk(head: nn.Module, states: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from rlsp.config.algorithms import ALGORITHMS, DYNAMIC_SAMPLING_ROUNDS, Algorithm, AlgorithmName
 from rlsp.config.section import Positive, Rate, Section, Share
 
-CRITIC_DEFAULTS = {"critic_warmup_steps": 4, "value_clip": 0.2, "gae_lambda": 0.95}
+CRITIC_DEFAULTS = {"critic_trunk": "own", "critic_warmup_steps": 4, "value_clip": 0.2, "gae_lambda": 0.95}
+VALUE_COEFFICIENT = 0.5
+"""Of a value loss that moves the policy's trunk, by default."""
 
 
 def _definition(data: dict[str, Any]) -> Algorithm:
@@ -28,7 +30,9 @@ class RlRecipe(Section):
     Ratios are clipped to 1 − `clip` … 1 + `clip_high`, `kl_coefficient` is the paper's β: by default both are the
     algorithm's. So is `dynamic_sampling`: problems whose rollouts all earned the same are replaced by others, up to
     `dynamic_sampling_rounds` times a step. The keys of the critic (`critic_…`, `value_clip`, `gae_lambda`, and `gamma`)
-    belong to algorithms that have one; the actor stays frozen for the first `critic_warmup_steps`."""
+    belong to algorithms that have one; the actor stays frozen for the first `critic_warmup_steps`. `critic_trunk` is
+    the critic's `own`, or `shared` with the policy: one pass for both, whose loss is the policy's +
+    `value_coefficient` × the critic's."""
 
     algorithm: AlgorithmName = "ppo"
     steps: Positive
@@ -39,6 +43,10 @@ class RlRecipe(Section):
     actor_learning_rate: Rate
     critic_learning_rate: Rate | None = None
     warmup_share: Share = 0.03
+    critic_trunk: Literal["own", "shared"] | None = _of_critic("critic_trunk")
+    value_coefficient: Annotated[float, Field(gt=0)] | None = Field(
+        default_factory=lambda data: VALUE_COEFFICIENT if data.get("critic_trunk") == "shared" else None
+    )
     critic_warmup_steps: Annotated[int, Field(ge=0)] | None = _of_critic("critic_warmup_steps")
     clip: Rate = 0.2
     clip_high: Annotated[float, Field(gt=0)] = Field(
@@ -88,6 +96,11 @@ class RlRecipe(Section):
                 raise ValueError(
                     f"algorithm '{self.algorithm}' has no critic to discount for: leave out gamma = {self.gamma:g}"
                 )
+        if (self.value_coefficient is None) is (self.critic_trunk == "shared"):
+            raise ValueError(
+                "value_coefficient weighs a value loss that moves the policy's trunk: it goes with critic_trunk = "
+                f"'shared', and critic_trunk is {self.critic_trunk!r}"
+            )
         if self.definition.grouped and self.samples_per_prompt < 2:
             raise ValueError(
                 f"algorithm '{self.algorithm}' compares the rollouts of one prompt: set rl.samples_per_prompt to 2 or "

@@ -44,7 +44,7 @@ def estimate(recipe: Recipe) -> Estimate:
     token_activations = text.num_hidden_layers * layer_activations
     if recipe.model.gradient_checkpointing:
         token_activations = text.num_hidden_layers * text.hidden_size + layer_activations
-    learners = ["policy", "critic"] if recipe.rl.definition.critic else ["policy"]
+    learners = ["policy", "critic"] if recipe.rl.critic_trunk == "own" else ["policy"]
     models = [*learners, "reference"] if recipe.rl.kl_coefficient > 0 else learners
     if recipe.model.lora is None:
         weights = {f"weights of {_listed(models)}": len(models) * width * learnt}

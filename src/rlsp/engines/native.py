@@ -14,9 +14,9 @@ from rlsp.config import Recipe
 from rlsp.engines import stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.stages import Evaluation, Policy
-from rlsp.errors import Paused
+from rlsp.errors import InputError, Paused
 from rlsp.lora import meta_model
-from rlsp.models import load_config, load_tokenizer
+from rlsp.models import has_plain_head, load_config, load_tokenizer
 from rlsp.passes import check_compiler
 from rlsp.reward import warnings
 from rlsp.rl.alarms import Watch
@@ -46,6 +46,11 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
     check_compiler(recipe.model)
+    if recipe.rl.critic_trunk == "shared" and not has_plain_head(config):
+        raise InputError(
+            f"rl.critic_trunk = 'shared' needs the states that logits are made from, and {config.model_type} soft-caps "
+            "or scales its logits: leave rl.critic_trunk out"
+        )
     if recipe.model.lora is not None:
         meta_model(config, recipe.model.lora)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]

@@ -65,7 +65,7 @@ def train(
     )
     streams = streams_for(recipe.reward, explorer, rl.gamma)
     reference = frozen_copy(policy) if rl.kl_coefficient > 0 else None
-    critic = Critic(policy, len(streams.names)) if rl.definition.critic else None
+    critic = Critic(policy, len(streams.names), rl.critic_trunk == "shared") if rl.definition.critic else None
     updater = Updater(policy, critic, rl, recipe.seed, recipe.sampling.max_response_tokens)
     spare, masked = Reserve(reserve), recipe.reward.truncation == "mask"
     held_out: dict[str, float] = {}

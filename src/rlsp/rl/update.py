@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlsp.config import RlRecipe
-from rlsp.models import Critic, token_logprobs
+from rlsp.models import Critic, logprobs_and_states
 from rlsp.optim import adamw, finite, set_learning_rate, warmup_cosine
 from rlsp.rl.batch import Experience, microbatches
 from rlsp.rl.losses import clip_count, denominator, kl_k3, kl_loss, policy_loss, token_weights, value_loss
@@ -73,24 +73,35 @@ class Updater:
         taught = rows[self._taught(experience)[rows]]
         seen = max(1, int(counted_BR[taught].sum()))
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+
+        def values_loss(values_SN: Tensor, piece: Tensor) -> Tensor:
+            inside = batch.mask_BR[piece]
+            old, returns = (each[:, piece][:, inside] for each in (experience.values_SBR, experience.returns_SBR))
+            assert rl.value_clip is not None
+            loss = value_loss(values_SN, old, returns, counted_BR[piece][inside], rl.value_clip, tokens)
+            sums["value_loss"] += loss.detach().cpu()
+            return finite(loss, "value loss")
+
         for piece, ids_bT, sampled_bT in microbatches(batch, taught, rl.microbatch_tokens):
             inside = batch.mask_BR[piece]
             counted, weights = counted_BR[piece][inside], weights_BR[piece][inside]
             old, advantages = batch.logprobs_BR[piece][inside], experience.advantages_BR[piece][inside]
-            if self.critic is not None:
-                critic_loss = self._value_loss(self.critic, experience, piece, ids_bT, sampled_bT, tokens)
-                finite(critic_loss, "value loss").backward()
-                sums["value_loss"] += critic_loss.detach().cpu()
+            critic = self.critic
+            if critic is not None and not critic.shared:
+                values_loss(critic(ids_bT, sampled_bT), piece).backward()
             with torch.set_grad_enabled(actor_learns):
-                new, entropies = token_logprobs(self.policy, ids_bT, sampled_bT, batch.temperature)
+                new, entropies, states = logprobs_and_states(self.policy, ids_bT, sampled_bT, batch.temperature)
                 surrogate = policy_loss(new, old, advantages, weights, rl.clip, divisor, rl.clip_high)
                 actor_loss = surrogate
                 if rl.kl_in_loss:
                     drift = kl_loss(new, experience.reference_logprobs_BR[piece][inside], weights, divisor)
                     actor_loss = surrogate + rl.kl_coefficient * drift
                     sums["kl_loss"] += drift.detach().cpu()
-            if actor_learns:
-                finite(actor_loss, "policy loss").backward()
+            losses = [finite(actor_loss, "policy loss")] if actor_learns else []
+            if critic is not None and critic.shared and rl.value_coefficient is not None:
+                losses.append(rl.value_coefficient * values_loss(critic.values(states), piece))
+            if losses:
+                torch.stack(losses).sum().backward()
             with torch.no_grad():
                 sums["policy_loss"] += surrogate.cpu()
                 sums["entropy"] += entropies[counted].sum().cpu() / seen
@@ -104,15 +115,6 @@ class Updater:
         in_loss_B = experience.batch.in_loss_B
         everyone = self.critic is not None or self.rl.kl_in_loss
         return (in_loss_B if everyone else experience.driven_B & in_loss_B).cpu()
-
-    def _value_loss(
-        self, critic: Critic, experience: Experience, piece: Tensor, ids_bT: Tensor, sampled_bT: Tensor, tokens: int
-    ) -> Tensor:
-        inside = experience.batch.mask_BR[piece]
-        counted = experience.batch.counted_BR[piece][inside]
-        old, returns = (each[:, piece][:, inside] for each in (experience.values_SBR, experience.returns_SBR))
-        assert self.rl.value_clip is not None
-        return value_loss(critic(ids_bT, sampled_bT), old, returns, counted, self.rl.value_clip, tokens)
 
     def _step(self, actor_learns: bool) -> dict[str, float]:
         """Clip both gradients, and move weights only when both are finite."""
