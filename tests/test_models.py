@@ -33,11 +33,10 @@ from rlsp.models import (
     load_policy,
     load_tokenizer,
     logits_at,
-    pick_device,
     resolve,
     token_logprobs,
 )
-from rlsp.passes import check_compiler, training_passes
+from rlsp.passes import training_passes
 
 VOCABULARY = 50
 SIZES: dict[str, Any] = {
@@ -231,14 +230,6 @@ def test_compiled_passes_give_the_same_gradients() -> None:
             torch.testing.assert_close(learner_gradients(model, critic), theirs, rtol=1e-4, atol=1e-5)
         assert compilations["unique_graphs"] > before
     assert not any("forward" in vars(each) for each in model.modules())
-
-
-def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    check_compiler(ModelRecipe())
-    if pick_device().type == "cpu":
-        with pytest.raises(InputError, match="there is no no-such-compiler: install it"):
-            check_compiler(ModelRecipe(compile=True))
 
 
 def test_padding_does_not_matter(tiny_model: LlamaForCausalLM) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from rlsp.config import Recipe, load
 from rlsp.engines import native, stages
+from rlsp.engines.estimate import estimate
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
 from rlsp.models import check_logits, load_policy
@@ -63,6 +64,30 @@ def test_a_step_that_needs_more_problems_than_there_are_is_refused_before_anythi
 def test_long_prompts_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"longer than sampling\.max_prompt_tokens = 3"):
         native.check(from_file(tmp_path, 40, "sampling.max_prompt_tokens=3"))
+
+
+def test_a_shared_trunk_takes_no_memory_for_a_second_one() -> None:
+    own, shared = (estimate(load(Recipe, "nano", [f"rl.critic_trunk={each}"])) for each in ("own", "shared"))
+    assert own.bytes_by_part["weights of policy, critic and reference"] == 3 * 4 * own.parameters
+    assert shared.bytes_by_part["weights of policy and reference"] == 2 * 4 * own.parameters
+    assert shared.bytes_by_part["gradients and AdamW of policy"] == 3 * 4 * own.parameters
+
+
+def test_a_shared_trunk_needs_a_plain_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load(Recipe, "nano", ["rl.critic_trunk=shared"])
+    native.check(recipe)
+    monkeypatch.setattr(native, "has_plain_head", lambda _: False)
+    with pytest.raises(InputError, match=r"llama soft-caps or scales its logits: leave rl\.critic_trunk out"):
+        native.check(recipe)
+
+
+def test_a_compiler_is_asked_for_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr("rlsp.passes.pick_device", lambda: torch.device("cpu"))
+    with pytest.raises(
+        InputError, match=r"model\.compile = true needs a C\+\+ compiler, and there is no no-such-compiler"
+    ):
+        native.check(load(Recipe, "nano", ["model.compile=true"]))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
