@@ -4,20 +4,22 @@
     .venv-bench/bin/python benchmarks/speed.py rollouts grpo --rounds 3
 
 The programs take turns (A B A B …) on the same work; what counts is the median of the ratios, round by round. An
-absolute time says as much about the machine as about the program.
+absolute time says as much about the machine as about the program. A ratio below its bar, or far below its baseline in
+contests/baselines.json, fails; --keep makes the ratios of this run the baselines.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from contests.common import Bar, Setting, console
+from contests.common import BASELINES, Bar, Setting, console
 from contests.curves import curves
 from contests.grpo import grpo
+from contests.profile import profile
 from contests.quality import quality, tune
 from contests.rollouts import rollouts
 from contests.update import update
@@ -29,6 +31,7 @@ SECTIONS: dict[str, Callable[[Setting], list[Bar]]] = {
     "grpo": grpo,
     "update": update,
     "quality": quality,
+    "profile": profile,
     "curves": curves,
 }
 
@@ -42,14 +45,19 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/speed"))
+    parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    kept = {key: value for key, value in vars(arguments).items() if key != "sections"}
+    kept = {key: value for key, value in vars(arguments).items() if key not in ("sections", "keep")}
     setting = Setting(**kept)
     bars = {name: (SECTIONS | {"tune": tune})[name](setting) for name in arguments.sections}
-    write_json(arguments.out / "bars.json", json.loads(json.dumps(bars)))
-    failed = [sentence for each in bars.values() for sentence, holds in each if not holds]
-    console.print(f"{len(failed)} of {sum(map(len, bars.values()))} bars missed")
+    write_json(arguments.out / "bars.json", {name: [asdict(bar) for bar in each] for name, each in bars.items()})
+    every = [bar for each in bars.values() for bar in each]
+    if arguments.keep:
+        measured = {bar.name: round(bar.value, 2) for bar in every if bar.value is not None}
+        write_json(Path(__file__).parent / "contests" / "baselines.json", BASELINES | measured)
+    failed = sum(not bar.holds for bar in every)
+    console.print(f"{failed} of {len(every)} bars missed")
     return 1 if failed else 0
 
 

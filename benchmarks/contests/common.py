@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,18 @@ from rlsp.checkpoints import NANO_BASE
 
 NANO = str(NANO_BASE)
 console = Console(highlight=False, width=160)
-Bar = tuple[str, bool]
+REGRESSED = 0.8
+"""A ratio that falls below this share of its baseline is a step back, wherever the bar lies."""
+BASELINES: dict[str, float] = json.loads(Path(__file__).with_name("baselines.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What was asked, whether it holds, and its number if it has one."""
+
+    name: str
+    holds: bool
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +98,15 @@ def show(title: str, answers: dict[str, list[Message]], flops_per_token: float =
 
 def bar(sentence: str, holds: bool) -> Bar:
     console.print(f"{'PASS' if holds else 'FAIL'}  {sentence}")
-    return sentence, holds
+    return Bar(sentence, holds)
 
 
 def at_least(name: str, values: Sequence[float], wanted: float) -> Bar:
-    return bar(f"{name}: {median(values):.2f} (wanted {wanted:g})", median(values) >= wanted)
+    """The median, against what is wanted and against the committed baseline."""
+    value, baseline = median(values), BASELINES.get(name)
+    sentence = f"{name}: {value:.2f} (wanted {wanted:g}"
+    sentence += f", baseline {baseline:g})" if baseline else ", no baseline)"
+    return Bar(name, bar(sentence, value >= max(wanted, REGRESSED * (baseline or 0))).holds, value)
 
 
 def same_work(answers: dict[str, list[Message]], peer: str, rollouts: int) -> Bar:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import cycle
+from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -23,7 +26,11 @@ from rlsp.rl.loop import Iteration, train
 from rlsp.rl.streams import Streams
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
+from rlsp.rollouts.draw import draw
+from rlsp.rollouts.layers import Linear
+from rlsp.rollouts.llama import LlamaDecoder
 from rlsp.rollouts.native import NativeSampler
+from rlsp.rollouts.rows import RowCache
 
 
 class Ours:
@@ -51,6 +58,38 @@ class Ours:
         asked = [Prompt(str(number), tuple(ids)) for number, ids in enumerate(prompts)]
         rollouts = sampler.sample(asked, samples, settings, seed, 0)
         return {"tokens": sum(each.length for each in rollouts)}
+
+    @torch.inference_mode()
+    def decode_profile(self, rows: int, held: int, steps: int = 15) -> Message:
+        """Median seconds of the parts of one token of `rows` rows, each of which holds `held` tokens."""
+        model = self.policy.model
+        decoder, cache = LlamaDecoder(model, held + 1), RowCache(rows, held + 1)
+        ids_BT = torch.randint(5, model.config.vocab_size, (rows, held))
+        lengths_B = torch.full((rows,), held)
+        kept, _ = decoder.prefill(ids_BT, lengths_B)
+        cache.fill(slice(0, rows), kept, torch.arange(rows))
+        taken: list[dict[str, float]] = []
+        between = type(decoder.between)
+        timed = {
+            (Linear, "__call__"): "products",
+            (between, "attend"): "attention",
+            (between, "add_norm"): "norms, residuals and gates",
+            (between, "gate"): "norms, residuals and gates",
+        }
+        with ExitStack() as stack:
+            for (owner, method), part in timed.items():
+                if not hasattr(owner, method):  # torch's attention is part of what is left over
+                    continue
+                stack.enter_context(patch.object(owner, method, _stopwatch(getattr(owner, method), part, taken)))
+            for _ in range(steps):
+                taken.append(dict.fromkeys((*timed.values(), "draw"), 0.0))
+                started = time.perf_counter()
+                logits_BV = decoder.decode(ids_BT[:, 0], lengths_B, cache)
+                _stopwatch(draw, "draw", taken)(logits_BV, torch.rand(rows), 1.0)
+                taken[-1]["step"] = time.perf_counter() - started
+        for step in taken:
+            step["other"] = 2 * step["step"] - sum(step.values())
+        return {"parts": {part: median(step[part] for step in taken) for part in taken[0]}}
 
     @torch.inference_mode()
     def ceiling(self, rows: int) -> Message:
@@ -177,6 +216,18 @@ class Ours:
             "sampling": iteration.metrics["seconds_sampling"],
             "update": iteration.metrics["seconds_update"],
         }
+
+
+def _stopwatch(function: Callable[..., Any], part: str, taken: list[dict[str, float]]) -> Callable[..., Any]:
+    """The function, whose time is added to that part of the last record."""
+
+    def timed(*arguments: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*arguments)
+        taken[-1][part] += time.perf_counter() - started
+        return result
+
+    return timed
 
 
 def peak(size: int = 2048, repeats: int = 8) -> Message:
