@@ -138,5 +138,16 @@ def test_a_compiler_that_fails_is_told_about(monkeypatch: pytest.MonkeyPatch, tm
     broken = tmp_path / "fused.cpp"
     broken.write_text("no C++")
     monkeypatch.setattr(fused, "SOURCE", broken)
-    with pytest.warns(UserWarning, match=r"decoding is slower: g\+\+ could not compile fused.cpp: .*error"):
+    with pytest.warns(UserWarning, match=r"decoding is slower: fused.cpp can't be compiled or loaded: .*error"):
+        assert fused_for(model_of(2, 2, 16, normed=False), 2, 2, 16) is None
+
+
+@needs_compiler
+@pytest.mark.usefixtures("fresh_compilations")
+def test_a_folder_that_may_hold_no_programs_is_told_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(f"{path}: failed to map segment from shared object")
+
+    monkeypatch.setattr(fused, "CDLL", refuse)
+    with pytest.warns(UserWarning, match="decoding is slower: .*failed to map segment"):
         assert fused_for(model_of(2, 2, 16, normed=False), 2, 2, 16) is None

@@ -118,18 +118,21 @@ def fused_for(model: PreTrainedModel, heads: int, groups: int, dim: int) -> Fuse
 
 @cache
 def _compiled(heads: int, groups: int, dim: int) -> CDLL | None:
-    """None without g++, or when it fails, which a warning tells."""
+    """None without g++; or when it fails, or the folder for temporary files may hold no programs, which a warning
+    tells."""
     compiler = shutil.which("g++")
     if compiler is None or sys.platform != "linux":
         return None
     sizes = [f"-DHEADS={heads}", f"-DGROUPS={groups}", f"-DDIM={dim}"]
     with TemporaryDirectory() as folder:
         target = Path(folder) / "fused.so"
-        made = subprocess.run([compiler, *FLAGS, *sizes, SOURCE, "-o", target], capture_output=True, text=True)
-        if made.returncode:
-            warnings.warn(f"decoding is slower: g++ could not compile {SOURCE.name}: {made.stderr[:500]}", stacklevel=2)
+        try:
+            subprocess.run([compiler, *FLAGS, *sizes, SOURCE, "-o", target], capture_output=True, text=True, check=True)
+            library = CDLL(str(target))
+        except (subprocess.CalledProcessError, OSError) as error:
+            reason = error.stderr[:500] if isinstance(error, subprocess.CalledProcessError) else error
+            warnings.warn(f"decoding is slower: {SOURCE.name} can't be compiled or loaded: {reason}", stacklevel=2)
             return None
-        library = CDLL(str(target))
     for name, arguments in SIGNATURES.items():
         getattr(library, name).argtypes, getattr(library, name).restype = arguments, None
     return library
