@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 
 from contests.common import BASELINES, Bar, Setting, console
@@ -38,7 +39,7 @@ SECTIONS: dict[str, Callable[[Setting], list[Bar]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, "tune", []], default=list(SECTIONS))
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, "tune", []], default=[])
     parser.add_argument("--model", default="models/SmolLM2-135M-Instruct")
     parser.add_argument("--python", type=Path, default=Path(".venv-bench/bin/python"))
     parser.add_argument("--vllm-python", type=Path, default=Path(".venv-vllm/bin/python"))
@@ -50,15 +51,21 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     kept = {key: value for key, value in vars(arguments).items() if key not in ("sections", "keep")}
     setting = Setting(**kept)
-    bars = {name: (SECTIONS | {"tune": tune})[name](setting) for name in arguments.sections}
-    write_json(arguments.out / "bars.json", {name: [asdict(bar) for bar in each] for name, each in bars.items()})
+    bars = {name: (SECTIONS | {"tune": tune})[name](setting) for name in arguments.sections or SECTIONS}
+    write_json(arguments.out / "bars.json", {name: [_plain(bar) for bar in each] for name, each in bars.items()})
     every = [bar for each in bars.values() for bar in each]
     if arguments.keep:
-        measured = {bar.name: round(bar.value, 2) for bar in every if bar.value is not None}
+        measured = {bar.name: round(bar.value, 2) for bar in every if bar.value is not None and isfinite(bar.value)}
         write_json(Path(__file__).parent / "contests" / "baselines.json", BASELINES | measured)
     failed = sum(not bar.holds for bar in every)
     console.print(f"{failed} of {len(every)} bars missed")
     return 1 if failed else 0
+
+
+def _plain(bar: Bar) -> dict[str, object]:
+    """Without infinities, which JSON does not know: a level that was never reached."""
+    value = bar.value if bar.value is not None and isfinite(bar.value) else None
+    return asdict(bar) | {"value": value}
 
 
 if __name__ == "__main__":

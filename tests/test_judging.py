@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -46,6 +47,27 @@ def test_judging_begins_while_others_are_sampled(monkeypatch: pytest.MonkeyPatch
         assert begun.wait(timeout=30), "sampling would still be going on here"
         judge.see(ROLLOUTS[1:])
         assert len(judge.verdicts(ROLLOUTS)) == 12
+
+
+def test_what_waits_is_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one round is judged, all that ends makes up the next."""
+    sizes, goes_on = [], threading.Event()
+
+    def slow(problems: Sequence[Problem], texts: Sequence[str], settings: Settings) -> list[Verdict]:
+        sizes.append(len(texts))
+        assert goes_on.wait(timeout=30)
+        return verify_all(problems, texts, settings)
+
+    monkeypatch.setattr(judging, "verify_all", slow)
+    with Judge(PROBLEMS, STRICT) as judge:
+        judge.see(ROLLOUTS[:1])
+        while not sizes:
+            time.sleep(0.01)
+        for place in (1, 2, 3):
+            judge.see(ROLLOUTS[place : place + 1])
+        goes_on.set()
+        assert len(judge.verdicts(ROLLOUTS[:4])) == 4
+    assert sizes == [1, 3]
 
 
 def test_a_verifier_that_breaks_is_heard() -> None:

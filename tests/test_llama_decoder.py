@@ -13,6 +13,7 @@ from transformers import (
     GraniteConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    Ministral3Config,
     MistralConfig,
     OlmoConfig,
     PreTrainedConfig,
@@ -68,6 +69,26 @@ OTHERS = {
     "granite": GraniteConfig(**SHAPE, residual_multiplier=0.3),
     "olmo": OlmoConfig(**SHAPE),
     "another activation": LlamaConfig(**SHAPE, hidden_act="gelu"),
+    "positions that depend on the length": LlamaConfig(
+        **SHAPE,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "long_factor": [4.0] * 4,
+            "short_factor": [1.0] * 4,
+            "original_max_position_embeddings": 32,
+        },
+    ),
+    "scaled queries": Ministral3Config(
+        **SHAPE,
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 10000.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 16,
+            "llama_4_scaling_beta": 0.1,
+        },
+    ),
 }
 
 
@@ -139,6 +160,18 @@ def test_a_model_of_small_matrices_is_run_without_spare_rows() -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_relatives_that_compute_something_else_are_told_apart(name: str) -> None:
     assert not is_llama(build(OTHERS[name]))
+
+
+def test_biases_on_some_of_the_projections_are_told_apart(tokenizer: PreTrainedTokenizerBase) -> None:
+    """And sampled from by the model's own forward pass."""
+    model = build(FAMILY["llama"])
+    for layer in model.model.layers:
+        for name in ("q_proj", "v_proj"):
+            plain = getattr(layer.self_attn, name)
+            setattr(layer.self_attn, name, torch.nn.Linear(plain.in_features, plain.out_features))
+    assert not is_llama(model)
+    sampler = NativeSampler(model, tokenizer)
+    assert len(sampler.sample([Prompt("p", (5, 6))], 2, SamplingSettings(1.0, 4, 100), 0, 0)) == 2
 
 
 def test_projections_move_together_once() -> None:

@@ -215,6 +215,18 @@ def test_sampling_draws_from_the_adapted_policy(model: PreTrainedModel, tokenize
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+def test_what_sampling_merges_does_not_outlive_it(
+    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """The base's keys are not adapted here; they stay where they are, beside the base's own queries and values."""
+    sampler = NativeSampler(tiny_model, tokenizer)
+    adapt(tiny_model, RANK_4.model_copy(update={"targets": ("q_proj", "v_proj")}))
+    before = storage(tiny_model)
+    prompts, settings = [Prompt("a", (3, 4, 5))], SamplingSettings(1.0, 4, 100)
+    sampler.sample(prompts, 2, settings, seed=0, policy_version=0)
+    assert sampler.is_llama and storage(tiny_model) == before
+
+
 @pytest.mark.parametrize(("dropout", "optimizer"), [(0.0, "adamw"), (0.3, "adamw"), (0.0, "muon")])
 def test_sft_learns_by_adapters_alone(tiny_model: LlamaForCausalLM, dropout: float, optimizer: Any) -> None:
     examples = [sft.Example((5, 6, 7, 8, 1), 2), sft.Example((9, 8, 7, 1), 1)]

@@ -296,6 +296,34 @@ def test_the_seed_decides(sampler: NativeSampler) -> None:
     assert sum(first[key] == other[key] for key in first) <= 2, "a response of one stop token may come twice"
 
 
+def test_memory_of_an_earlier_call_changes_nothing(sampler: NativeSampler) -> None:
+    """Whatever it holds, whichever shape it had."""
+    prompts = ragged_prompts(sampler.model.config.vocab_size)
+    fresh = sampler.sample(prompts, 2, settings(), seed=0, policy_version=0)
+    kept = sampler.memory
+    assert kept is not None
+    with torch.inference_mode():
+        kept.fill_(1e4)
+    assert sampler.sample(prompts, 2, settings(), seed=0, policy_version=0) == fresh
+    assert sampler.memory is kept
+    sampler.sample(prompts, 5, settings(), seed=0, policy_version=0)
+    assert sampler.memory is not kept
+    assert sampler.sample(prompts, 2, settings(), seed=0, policy_version=0) == fresh
+
+
+def test_memory_of_a_call_that_failed_is_not_used_again(sampler: NativeSampler) -> None:
+    prompts = ragged_prompts(sampler.model.config.vocab_size)
+    fresh = sampler.sample(prompts, 2, settings(), seed=0, policy_version=0)
+
+    def fail(rollouts: Sequence[Rollout]) -> None:
+        raise RuntimeError("whoever listens fails")
+
+    with pytest.raises(RuntimeError, match="whoever listens fails"):
+        sampler.sample(prompts, 2, settings(), seed=0, policy_version=0, on_ended=fail)
+    assert sampler.memory is None
+    assert sampler.sample(prompts, 2, settings(), seed=0, policy_version=0) == fresh
+
+
 def test_the_global_generator_is_left_alone(sampler: NativeSampler) -> None:
     state = torch.get_rng_state()
     sampler.sample(ragged_prompts(50), 2, settings(), seed=0, policy_version=0)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, variance
 
 from peers.protocol import Message, Worker
 from rich.box import MARKDOWN
@@ -65,7 +65,8 @@ def in_turn(workers: dict[str, Worker], request: Message, rounds: int, warmup: i
         for name, worker in workers.items():
             seed = {"seed": number} if "prompts" in request else {}
             short = {"new_tokens": 8} if "prompts" in request and number < warmup else {}
-            answers[name].append(worker.ask(**request | seed | short))
+            answer = worker.ask(**request | seed | short)
+            answers[name].append({"tokens": sum(answer["lengths"])} | answer)
     return {name: each[warmup:] for name, each in answers.items()}
 
 
@@ -109,9 +110,19 @@ def at_least(name: str, values: Sequence[float], wanted: float) -> Bar:
     return Bar(name, bar(sentence, value >= max(wanted, REGRESSED * (baseline or 0))).holds, value)
 
 
-def same_work(answers: dict[str, list[Message]], peer: str, rollouts: int) -> Bar:
-    """Whether both sampled as many tokens, within three standard errors of ragged lengths, which spread about as far as
-    their mean and go together within a group of 8."""
-    ours, theirs = (sum(each["tokens"] for each in answers[name]) for name in ("ours", peer))
-    allowed = 3 * (2 * 8 / (rollouts * len(answers[peer]))) ** 0.5
-    return bar(f"as many tokens as {peer}: {ours} and {theirs}", abs(ours / theirs - 1) <= allowed)
+def same_work(answers: dict[str, list[Message]], peer: str, samples: int = 8) -> Bar:
+    """Whether responses of both are as long, within three standard errors; those to one prompt go together."""
+    ours, theirs = (_group_means(answers[name], samples) for name in ("ours", peer))
+    mean, other = fmean(ours), fmean(theirs)
+    error = (variance(ours) / len(ours) + variance(theirs) / len(theirs)) ** 0.5
+    sentence = f"responses as long as {peer}'s: {mean:.1f} and {other:.1f} tokens, difference ± {error:.1f}"
+    return bar(sentence, abs(mean - other) <= 3 * error)
+
+
+def _group_means(answers: Sequence[Message], samples: int) -> list[float]:
+    """Mean lengths of the responses to one prompt in one round."""
+    return [
+        fmean(each["lengths"][first : first + samples])
+        for each in answers
+        for first in range(0, len(each["lengths"]), samples)
+    ]

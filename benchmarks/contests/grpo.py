@@ -48,7 +48,7 @@ def _grpo(
     show(f"GRPO step of {rollouts} rollouts, {name}; TRL's micro-batch: {best}", answers)
     memory = [answers[each][-1]["peak_bytes"] / 2**30 for each in ("ours", "TRL")]
     return [
-        same_work(answers, "TRL", rollouts),
+        same_work(answers, "TRL"),
         at_least(f"{name} GRPO step ÷ TRL", ratios(answers, "TRL"), wanted),
         bar(f"{name} peak memory {memory[0]:.2f} GiB, TRL {memory[1]:.2f} GiB", memory[0] <= memory[1]),
     ]

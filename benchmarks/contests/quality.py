@@ -24,7 +24,7 @@ RECIPE = (
     f"model.path={NANO}",
 )
 LEARNING_RATES = {"ours": 5e-4, "TRL": 5e-4}
-"""The best of each under `--tune`."""
+"""The best of each in the section `tune`."""
 MICROBATCH = 32
 
 

@@ -43,7 +43,7 @@ def rollouts(setting: Setting) -> list[Bar]:
     show("nano, 512 ragged responses of at most 136 tokens", answers)
     return [
         *bars,
-        same_work(answers, "generate", 512),
+        same_work(answers, "generate"),
         at_least("nano rollouts ÷ generate", ratios(answers, "generate"), 5),
     ]
 

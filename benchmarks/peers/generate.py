@@ -34,9 +34,9 @@ class Generate:
         )
         out = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)[:, width:]
         if not ragged:
-            return {"tokens": out.numel()}
+            return {"lengths": [out.shape[1]] * len(out)}
         ended = (out == self.eos).int().cumsum(1)
-        return {"tokens": int(((ended == 0) | ((ended == 1) & (out == self.eos))).sum())}
+        return {"lengths": ((ended == 0) | ((ended == 1) & (out == self.eos))).sum(1).tolist()}
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Ours:
         settings = SamplingSettings(1.0, new_tokens, cache)
         asked = [Prompt(str(number), tuple(ids)) for number, ids in enumerate(prompts)]
         rollouts = sampler.sample(asked, samples, settings, seed, 0)
-        return {"tokens": sum(each.length for each in rollouts)}
+        return {"lengths": [each.length for each in rollouts]}
 
     @torch.inference_mode()
     def decode_profile(self, rows: int, held: int, steps: int = 15) -> Message:
@@ -74,7 +74,7 @@ class Ours:
             (Linear, "__call__"): "products",
             (between, "attend"): "attention",
             (between, "add_norm"): "norms, residuals and gates",
-            (between, "gate"): "norms, residuals and gates",
+            (between, "silu_and_mul"): "norms, residuals and gates",
         }
         with ExitStack() as stack:
             for (owner, method), part in timed.items():
@@ -140,6 +140,7 @@ class Ours:
         advantages_BR = torch.where(made.mask_BR, made.advantages_B[:, None], 0.0)
         self.experience = Experience(batch, empty, rewards_SBR[:0], rewards_SBR[:0], advantages_BR)
         self.updater = Updater(self.policy.model, None, rl, seed=0)
+        self.bare_optimizer = adamw(self.policy.model.parameters(), 1e-9)
         pieces = microbatches(batch, torch.arange(len(lengths)), microbatch_tokens)
         padded = sum(ids_bT.numel() for _, ids_bT, _ in pieces)
         head = self.policy.model.get_output_embeddings().weight.numel()
@@ -183,7 +184,7 @@ class Ours:
         rows, microbatch = len(self.experience.batch.ids_BT), self.updater.rl.microbatch_tokens
         width = self._tokens() // rows
         ids_BT, model = self.experience.batch.ids_BT[:, :width].clamp(min=1), self.policy.model
-        optimizer = adamw(model.parameters(), 1e-9)
+        optimizer = self.bare_optimizer
         started = time.perf_counter()
         for piece in ids_BT.split(max(1, microbatch // width)):
             model(input_ids=piece, labels=piece, use_cache=False).loss.backward()
@@ -212,7 +213,7 @@ class Ours:
     def step(self) -> Message:
         iteration = next(self.steps)
         return {
-            "tokens": sum(each.length for each in iteration.rollouts),
+            "lengths": [each.length for each in iteration.rollouts],
             "sampling": iteration.metrics["seconds_sampling"],
             "update": iteration.metrics["seconds_update"],
         }

@@ -29,18 +29,18 @@ class TakesTurns(TrainerCallback):
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.tokens = 0
+        self.lengths: list[int] = []
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         for request in channel.requests():
             if request["do"] == "step":
-                self.tokens, self.started = 0, time.perf_counter()
+                self.lengths, self.started = [], time.perf_counter()
                 return
             channel.answer(accuracy.measure(others["model"], others["processing_class"], self.recipe))
         raise SystemExit
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        channel.answer({"tokens": self.tokens, "seconds": time.perf_counter() - self.started})
+        channel.answer({"lengths": self.lengths, "seconds": time.perf_counter() - self.started})
 
 
 def trainer(recipe: Recipe, microbatch: int, turns: TakesTurns) -> GRPOTrainer:
@@ -51,7 +51,7 @@ def trainer(recipe: Recipe, microbatch: int, turns: TakesTurns) -> GRPOTrainer:
     explorer, stops = explorer_for(recipe), frozenset([tokenizer.eos_token_id])
 
     def reward(completion_ids: list[list[int]], problem_id: list[str], **others: Any) -> list[float]:
-        turns.tokens += sum(map(len, completion_ids))
+        turns.lengths += map(len, completion_ids)
         rollouts = [
             Rollout(
                 problem_id=of,

@@ -23,7 +23,7 @@ class Vllm:
             seed=seed,
         )
         outputs = self.llm.generate([{"prompt_token_ids": each} for each in prompts], settings, use_tqdm=False)
-        return {"tokens": sum(len(sample.token_ids) for each in outputs for sample in each.outputs)}
+        return {"lengths": [len(sample.token_ids) for each in outputs for sample in each.outputs]}
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ def training_passes(model: PreTrainedModel, recipe: ModelRecipe) -> Iterator[Non
     lists = [each for each in trunk.children() if isinstance(each, nn.ModuleList)]
     layers = max((list(each) for each in lists), key=len) if recipe.gradient_checkpointing else []
     changed: list[Any] = [*layers, trunk] if recipe.compile else [*layers]
+    before = [vars(module).get("forward") for module in changed]
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
     if recipe.compile:
@@ -38,8 +39,10 @@ def training_passes(model: PreTrainedModel, recipe: ModelRecipe) -> Iterator[Non
     try:
         yield
     finally:
-        for module in changed:
+        for module, forward in zip(changed, before, strict=True):
             del module.forward
+            if forward is not None:
+                module.forward = forward
 
 
 def check_compiler(recipe: ModelRecipe) -> None:

@@ -16,8 +16,9 @@ DYNAMIC_SAMPLING_ROUNDS = 10
 @dataclass(frozen=True, slots=True)
 class Algorithm:
     """`estimator`: where advantages come from. `kl`: the tax on drifting from the reference falls on the rewards
-    (k1, each token's own) or is a term of the loss (k3). `aggregation`: how token losses add up, see `losses.weigh`.
-    `clip_high`: the upper clip, None: as the lower one. The others are defaults of the recipe."""
+    (k1, each token's own) or is a term of the loss (k3). `aggregation`: how token losses add up, see
+    `losses.token_weights` and `losses.denominator`. `clip_high`: the upper clip, None: as the lower one. The others are
+    defaults of the recipe."""
 
     estimator: Estimator
     kl: Literal["reward", "loss"]

@@ -3,6 +3,7 @@ busy while the rest is decoded."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -19,7 +20,9 @@ class Judge:
         self._problems = {problem.id: problem for problem in problems}
         self._judging = judging
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlsp-judge")
-        self._judged: list[tuple[Sequence[Rollout], Future[list[Verdict]]]] = []
+        self._waiting: deque[Rollout] = deque()
+        self._known: dict[tuple[str, int], Verdict] = {}
+        self._rounds: list[Future[None]] = []
 
     def __enter__(self) -> Judge:
         return self
@@ -30,16 +33,20 @@ class Judge:
         self._thread.shutdown(cancel_futures=True)
 
     def see(self, rollouts: Sequence[Rollout]) -> None:
-        """Judge them, some time from now."""
-        asked = [self._problems[rollout.problem_id] for rollout in rollouts]
-        texts = [rollout.text for rollout in rollouts]
-        self._judged.append((rollouts, self._thread.submit(verify_all, asked, texts, self._judging)))
+        """Judge them, some time from now, together with whatever else waits by then: the verifiers' workers share what
+        is judged at once."""
+        self._waiting.extend(rollouts)
+        self._rounds.append(self._thread.submit(self._judge_waiting))
 
     def verdicts(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """Those on rollouts that it has seen, in this order; waits for the last one. Raises what a verifier raised."""
-        known = {
-            (rollout.problem_id, rollout.sample): verdict
-            for seen, judged in self._judged
-            for rollout, verdict in zip(seen, judged.result(), strict=True)
-        }
-        return [known[rollout.problem_id, rollout.sample] for rollout in rollouts]
+        for each in self._rounds:
+            each.result()
+        return [self._known[rollout.problem_id, rollout.sample] for rollout in rollouts]
+
+    def _judge_waiting(self) -> None:
+        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        asked = [self._problems[rollout.problem_id] for rollout in taken]
+        verdicts = verify_all(asked, [rollout.text for rollout in taken], self._judging) if taken else []
+        for rollout, verdict in zip(taken, verdicts, strict=True):
+            self._known[rollout.problem_id, rollout.sample] = verdict

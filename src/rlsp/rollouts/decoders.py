@@ -14,7 +14,7 @@ from rlsp.rollouts.rows import KeysValues, Places, RowCache
 
 
 class Decoder(Protocol):
-    """Runs the model with the weights it has at the time of the call."""
+    """Runs the model with the weights it has when the decoder is made; it is made for one call of `sample`."""
 
     def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
         """Prompts, padded on the right.

@@ -17,14 +17,14 @@ constexpr int WIDEST = 8;
 constexpr int WIDEST = 4;
 #endif
 constexpr int HALF = DIM / 2;
-constexpr int LANES = HALF % WIDEST == 0 ? WIDEST : HALF % 8 == 0 && WIDEST > 8 ? 8 : 4;
+constexpr int LANES = DIM % WIDEST == 0 ? WIDEST : 8;
 constexpr int QUERIES = HEADS * GROUPS;
 constexpr int VECTORS = DIM / LANES;
 constexpr int BLOCK = 16;  // keys of all heads that stay in a fast cache
 constexpr int KEYS = GROUPS <= 3 ? 4 : GROUPS <= 6 ? 2 : 1;  // scored together: their sums stay in registers
 constexpr int PIECE = VECTORS % 4 == 0 && GROUPS <= 3 ? 4 : VECTORS % 2 == 0 && GROUPS <= 6 ? 2 : 1;  // of a value
 constexpr std::int64_t SERIAL = 1 << 14;  // fewer numbers are not worth a second thread
-static_assert(HALF % LANES == 0, "DIM must be a multiple of 8");
+static_assert(DIM % LANES == 0, "DIM must be a multiple of 8");
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef std::int32_t Places __attribute__((vector_size(4 * LANES)));
@@ -72,16 +72,16 @@ inline float inverse_root_mean_square(const float *numbers, std::int64_t count, 
     return 1.0f / std::sqrt(squares / count + epsilon);
 }
 
-// Normalises a head, if it has a weight for that, and turns it by its position.
-inline void turn(const float *head, const float *weight, float epsilon, const float *cosines, const float *sines,
-                 float scale, float *turned) {
+// Normalises a head, if it has a weight for that, and rotary it by its position.
+inline void rotate(const float *head, const float *weight, float epsilon, const float *cosines, const float *sines,
+                 float scale, float *rotated) {
     float normed[DIM];
     const float factor = weight ? inverse_root_mean_square(head, DIM, epsilon) : 1.0f;
     for (int place = 0; place < DIM; place++) normed[place] = weight ? head[place] * factor * weight[place] : head[place];
     for (int place = 0; place < HALF; place++) {
         const float left = normed[place], right = normed[place + HALF];
-        turned[place] = (left * cosines[place] - right * sines[place]) * scale;
-        turned[place + HALF] = (right * cosines[place + HALF] + left * sines[place + HALF]) * scale;
+        rotated[place] = (left * cosines[place] - right * sines[place]) * scale;
+        rotated[place + HALF] = (right * cosines[place + HALF] + left * sines[place + HALF]) * scale;
     }
 }
 
@@ -100,12 +100,12 @@ inline void score(const float *queries, const float *keys, std::int64_t slots, f
 }
 
 // Adds `count` values, by weight, to what a head's queries attend to.
-inline void blend(const float *weights, const float *values, int count, std::int64_t slots, float *mixed) {
+inline void add_values(const float *weights, const float *values, int count, std::int64_t slots, float *attended) {
     for (int first = 0; first < VECTORS; first += PIECE) {
         Vector sums[GROUPS][PIECE];
         for (int group = 0; group < GROUPS; group++)
             for (int vector = 0; vector < PIECE; vector++)
-                sums[group][vector] = load(mixed + group * DIM + (first + vector) * LANES);
+                sums[group][vector] = load(attended + group * DIM + (first + vector) * LANES);
         for (int key = 0; key < count; key++)
             for (int group = 0; group < GROUPS; group++)
                 for (int vector = 0; vector < PIECE; vector++)
@@ -113,7 +113,7 @@ inline void blend(const float *weights, const float *values, int count, std::int
                         load(values + key * HEADS * DIM + (first + vector) * LANES) * weights[group * slots + key];
         for (int group = 0; group < GROUPS; group++)
             for (int vector = 0; vector < PIECE; vector++)
-                store(mixed + group * DIM + (first + vector) * LANES, sums[group][vector]);
+                store(attended + group * DIM + (first + vector) * LANES, sums[group][vector]);
     }
 }
 
@@ -132,9 +132,9 @@ inline void softmax(float *scores, int count) {
 extern "C" {
 
 // states += changes, if there are any; normed = states / root mean square · weight. All are [rows, width].
-void add_norm(std::int64_t rows, std::int64_t width, float *states, const float *changes, const float *weight,
-              float epsilon, float *normed) {
-#pragma omp parallel for if (rows * width > SERIAL)
+void add_norm(std::int64_t rows, int threads, std::int64_t width, float *states, const float *changes,
+              const float *weight, float epsilon, float *normed) {
+#pragma omp parallel for num_threads(threads) if (rows * width > SERIAL)
     for (std::int64_t row = 0; row < rows; row++) {
         float *state = states + row * width;
         if (changes)
@@ -146,8 +146,8 @@ void add_norm(std::int64_t rows, std::int64_t width, float *states, const float 
 }
 
 // gated = silu(gate) · up, of rows [gate, up] of 2 · width numbers.
-void gate(std::int64_t rows, std::int64_t width, const float *wide, float *gated) {
-#pragma omp parallel for if (rows * width > SERIAL)
+void silu_and_mul(std::int64_t rows, int threads, std::int64_t width, const float *wide, float *gated) {
+#pragma omp parallel for num_threads(threads) if (rows * width > SERIAL)
     for (std::int64_t row = 0; row < rows; row++) {
         const float *gates = wide + row * 2 * width, *ups = gates + width;
 #pragma omp simd
@@ -158,25 +158,25 @@ void gate(std::int64_t rows, std::int64_t width, const float *wide, float *gated
 
 // One token of every row: its key and value go to `positions` of the cache [rows, slots, HEADS, DIM], and its queries
 // attend to the row up to there. projected is [rows, QUERIES + 2 · HEADS, DIM], cosines and sines are [slots, DIM],
-// scratch is [threads, QUERIES, slots], mixed is [rows, QUERIES, DIM].
+// scratch is [threads, QUERIES, slots], attended is [rows, QUERIES, DIM].
 void attend(std::int64_t rows, int threads, std::int64_t slots, float scale, const float *projected, const std::int64_t *positions,
             const float *cosines, const float *sines, const float *query_weight, const float *key_weight, float epsilon,
-            float *keys, float *values, float *scratch, float *mixed) {
+            float *keys, float *values, float *scratch, float *attended) {
     const int parts = rows < 2 * threads ? HEADS : 1;
     const std::int64_t each = HEADS / parts;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (std::int64_t task = 0; task < rows * parts; task++) {
         const std::int64_t row = task / parts, first = task % parts * each, position = positions[row];
         const float *heads = projected + row * (QUERIES + 2 * HEADS) * DIM;
-        const float *turns[] = {cosines + position * DIM, sines + position * DIM};
-        float queries[QUERIES * DIM], *own = mixed + row * QUERIES * DIM;
+        const float *rotary[] = {cosines + position * DIM, sines + position * DIM};
+        float queries[QUERIES * DIM], *own = attended + row * QUERIES * DIM;
         float *scores = scratch + omp_get_thread_num() * QUERIES * slots;
         float *row_keys = keys + row * slots * HEADS * DIM, *row_values = values + row * slots * HEADS * DIM;
         for (std::int64_t head = first; head < first + each; head++) {
             const std::int64_t place = (position * HEADS + head) * DIM;
             for (std::int64_t query = head * GROUPS; query < (head + 1) * GROUPS; query++)
-                turn(heads + query * DIM, query_weight, epsilon, turns[0], turns[1], scale, queries + query * DIM);
-            turn(heads + (QUERIES + head) * DIM, key_weight, epsilon, turns[0], turns[1], 1, row_keys + place);
+                rotate(heads + query * DIM, query_weight, epsilon, rotary[0], rotary[1], scale, queries + query * DIM);
+            rotate(heads + (QUERIES + head) * DIM, key_weight, epsilon, rotary[0], rotary[1], 1, row_keys + place);
             std::memcpy(row_values + place, heads + (QUERIES + HEADS + head) * DIM, DIM * sizeof(float));
         }
         const int count = static_cast<int>(position) + 1;
@@ -200,7 +200,7 @@ void attend(std::int64_t rows, int threads, std::int64_t slots, float scale, con
             const int end = start + BLOCK < count ? start + BLOCK : count;
             fetch(row_values + end * HEADS * DIM);
             for (std::int64_t head = first; head < first + each; head++)
-                blend(scores + head * GROUPS * slots + start, row_values + (start * HEADS + head) * DIM, end - start,
+                add_values(scores + head * GROUPS * slots + start, row_values + (start * HEADS + head) * DIM, end - start,
                       slots, own + head * GROUPS * DIM);
         }
     }

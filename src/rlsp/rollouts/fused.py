@@ -28,8 +28,8 @@ from rlsp.rollouts.layers import Layer, Norm
 SOURCE = Path(__file__).with_name("fused.cpp")
 FLAGS = "-O3 -march=native -fopenmp -fno-math-errno -fno-trapping-math -shared -fPIC".split()
 SIGNATURES = {
-    "add_norm": (c_int64, c_int64, c_void_p, c_void_p, c_void_p, c_float, c_void_p),
-    "gate": (c_int64, c_int64, c_void_p, c_void_p),
+    "add_norm": (c_int64, c_int, c_int64, c_void_p, c_void_p, c_void_p, c_float, c_void_p),
+    "silu_and_mul": (c_int64, c_int, c_int64, c_void_p, c_void_p),
     "attend": (c_int64, c_int, c_int64, c_float, *[c_void_p] * 6, c_float, *[c_void_p] * 4),
 }
 
@@ -39,7 +39,7 @@ class Between(Protocol):
         """Adds the changes to the states, in place, and normalises them."""
         ...
 
-    def gate(self, wide_NI: Tensor) -> Tensor:
+    def silu_and_mul(self, wide_NI: Tensor) -> Tensor:
         """silu(the left half) · the right half [N, I / 2]."""
         ...
 
@@ -50,7 +50,7 @@ class Plain:
     def add_norm(self, states_NH: Tensor, changes_NH: Tensor | None, norm: Norm) -> Tensor:
         return norm(states_NH if changes_NH is None else states_NH.add_(changes_NH))
 
-    def gate(self, wide_NI: Tensor) -> Tensor:
+    def silu_and_mul(self, wide_NI: Tensor) -> Tensor:
         gates, ups = wide_NI.chunk(2, -1)
         return silu(gates).mul_(ups)
 
@@ -63,15 +63,17 @@ class Fused:
 
     def add_norm(self, states_NH: Tensor, changes_NH: Tensor | None, norm: Norm) -> Tensor:
         normed_NH = torch.empty_like(states_NH)
+        (rows, width), threads = states_NH.shape, torch.get_num_threads()
         self.library.add_norm(
-            *states_NH.shape, states_NH.data_ptr(), _address(changes_NH), norm.weight.data_ptr(), norm.epsilon,
+            rows, threads, width, states_NH.data_ptr(), _address(changes_NH), norm.weight.data_ptr(), norm.epsilon,
             normed_NH.data_ptr(),
         )  # fmt: skip
         return normed_NH
 
-    def gate(self, wide_NI: Tensor) -> Tensor:
-        gated_NI = wide_NI.new_empty(len(wide_NI), wide_NI.shape[1] // 2)
-        self.library.gate(*gated_NI.shape, wide_NI.data_ptr(), gated_NI.data_ptr())
+    def silu_and_mul(self, wide_NI: Tensor) -> Tensor:
+        rows, width, threads = len(wide_NI), wide_NI.shape[1] // 2, torch.get_num_threads()
+        gated_NI = wide_NI.new_empty(rows, width)
+        self.library.silu_and_mul(rows, threads, width, wide_NI.data_ptr(), gated_NI.data_ptr())
         return gated_NI
 
     def attend(
@@ -80,28 +82,29 @@ class Fused:
         layer: Layer,
         scale: float,
         positions_B: Tensor,
-        turns_SD: tuple[Tensor, Tensor],
+        rotary_SD: tuple[Tensor, Tensor],
         keys_values: tuple[Tensor, Tensor],
         scratch: Tensor,
     ) -> Tensor:
-        """Turns queries and keys by their positions, writes keys and values into the rows [B …, slots, heads, dim], and
+        """Rotates queries and keys by their positions, writes keys and values into the first B rows of the cache, and
         attends.
 
         Args:
-            turns_SD: cosines and sines of every position.
+            rotary_SD: cosines and sines of every position.
+            keys_values: the cache's, [rows, slots, heads, dim].
             scratch: see `scratch`.
         """
         keys, values = keys_values
         count, slots = len(projected_BP), keys.shape[1]
-        mixed = projected_BP.new_empty(count, self.heads * self.groups * self.dim)
+        attended = projected_BP.new_empty(count, self.heads * self.groups * self.dim)
         weights = (norm.weight if norm else None for norm in (layer.query_norm, layer.key_norm))
         self.library.attend(
             count, len(scratch), slots, scale, projected_BP.data_ptr(), positions_B.data_ptr(),
-            *(each.data_ptr() for each in turns_SD), *map(_address, weights),
+            *(each.data_ptr() for each in rotary_SD), *map(_address, weights),
             layer.query_norm.epsilon if layer.query_norm else 0.0, keys.data_ptr(), values.data_ptr(),
-            scratch.data_ptr(), mixed.data_ptr(),
+            scratch.data_ptr(), attended.data_ptr(),
         )  # fmt: skip
-        return mixed
+        return attended
 
     def scratch(self, slots: int) -> Tensor:
         """Room for one row's scores, for each thread."""

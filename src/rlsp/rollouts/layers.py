@@ -48,29 +48,29 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """`project` makes queries, keys and values in one product, `widen` the gate and what it gates."""
+    """`qkv` makes queries, keys and values in one product, `gate_up` the gate and what it gates."""
 
-    before_attention: Norm
-    project: Linear
+    input_norm: Norm
+    qkv: Linear
     query_norm: Norm | None
     key_norm: Norm | None
     output: Linear
-    before_mlp: Norm
-    widen: Linear
-    narrow: Linear
+    post_attention_norm: Norm
+    gate_up: Linear
+    down: Linear
 
 
 def layer_of(layer: Any) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return Layer(
-        before_attention=norm_of(layer.input_layernorm),
-        project=side_by_side(attention.q_proj, attention.k_proj, attention.v_proj),
+        input_norm=norm_of(layer.input_layernorm),
+        qkv=side_by_side(attention.q_proj, attention.k_proj, attention.v_proj),
         query_norm=norm_of(attention.q_norm) if hasattr(attention, "q_norm") else None,
         key_norm=norm_of(attention.k_norm) if hasattr(attention, "k_norm") else None,
         output=side_by_side(attention.o_proj),
-        before_mlp=norm_of(layer.post_attention_layernorm),
-        widen=side_by_side(mlp.gate_proj, mlp.up_proj),
-        narrow=side_by_side(mlp.down_proj),
+        post_attention_norm=norm_of(layer.post_attention_layernorm),
+        gate_up=side_by_side(mlp.gate_proj, mlp.up_proj),
+        down=side_by_side(mlp.down_proj),
     )
 
 
@@ -85,7 +85,8 @@ def side_by_side(*parts: nn.Linear) -> Linear:
 
 
 def _adjacent(parts: Sequence[Tensor]) -> Tensor:
-    """One tensor of which the parameters are consecutive pieces; their data move into a new one where they are not."""
+    """One tensor of which the parameters are consecutive pieces; what lies alone moves into a new one where they are
+    not."""
     first = parts[0]
     storage, place = first.untyped_storage().data_ptr(), first.storage_offset()
     for part in parts:
@@ -93,7 +94,8 @@ def _adjacent(parts: Sequence[Tensor]) -> Tensor:
         if not together or not part.is_contiguous():
             joined = torch.cat([each.detach() for each in parts])
             for each, piece in zip(parts, joined.split([len(each) for each in parts]), strict=True):
-                each.data = piece
+                if each.untyped_storage().nbytes() == each.nbytes:  # part of another model's weights stays there
+                    each.data = piece
             return joined
         place += part.numel()
     rows = sum(len(part) for part in parts)

@@ -41,18 +41,40 @@ SPARE_ROWS = 1 / 4
 
 def is_llama(model: PreTrainedModel) -> bool:
     """Whether the model is of the family: it has the family's parameters, and this decoder gives the logits that its
-    own forward pass gives."""
+    own forward pass gives. To find out makes a decoder: projections move next to each other."""
     trunk: Any = trunk_of(model)
     if not all(hasattr(trunk, name) for name in ("embed_tokens", "layers", "norm", "rotary_emb")):
         return False
     names = [{name for name, _ in layer.named_parameters()} for layer in trunk.layers]
-    if not all(LAYER <= each <= LAYER | OPTIONAL for each in names):
+    if not all(LAYER <= each <= LAYER | OPTIONAL for each in names) or len(set(map(frozenset, names))) != 1:
         return False
-    norms = [trunk.norm, *(layer.input_layernorm for layer in trunk.layers)]
-    attentions = [layer.self_attn for layer in trunk.layers]
-    if not all(hasattr(norm, "variance_epsilon") for norm in norms):
-        return False
-    return all(hasattr(each, "head_dim") and hasattr(each, "scaling") for each in attentions) and _agree(model)
+    return _positions_are_plain(model) and _layers_fit(trunk) and _agree(model)
+
+
+def _positions_are_plain(model: PreTrainedModel) -> bool:
+    """Whether all of a position's effect is one rotation, whatever the length of the sequence."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    known = rope.get("rope_type", "default") in ("default", "linear", "llama3", "yarn")
+    return known and rope.get("partial_rotary_factor", 1) == 1 and "llama_4_scaling_beta" not in rope
+
+
+def _layers_fit(trunk: Any) -> bool:
+    """Whether the layers are of one shape, their norms are known, and projections of one input have biases together or
+    not at all."""
+    shapes, norms = set(), [trunk.norm]
+    for layer in trunk.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        if not hasattr(attention, "head_dim") or not hasattr(attention, "scaling"):
+            return False
+        heads = (attention.q_proj, attention.k_proj, attention.v_proj)
+        if any(len({each.bias is None for each in parts}) > 1 for parts in (heads, (mlp.gate_proj, mlp.up_proj))):
+            return False
+        head_norms = [getattr(attention, name) for name in ("q_norm", "k_norm") if hasattr(attention, name)]
+        if any(len(each.weight) != attention.head_dim for each in head_norms):
+            return False
+        shapes.add((attention.head_dim, *(each.out_features for each in heads)))
+        norms += [layer.input_layernorm, layer.post_attention_layernorm, *head_norms]
+    return len(shapes) == 1 and all(hasattr(norm, "variance_epsilon") for norm in norms)
 
 
 @torch.no_grad()
@@ -75,13 +97,13 @@ def _agree(model: PreTrainedModel) -> bool:
 
 
 Attend = Callable[[int, Tensor], Tensor]
-"""From a layer's number and its projection [N, heads · (groups + 2) · dim], queries, keys and values not yet turned by
+"""From a layer's number and its projection [N, heads · (groups + 2) · dim], queries, keys and values not yet rotated by
 their positions, to what is attended to, [N, heads · groups · dim]."""
 
 
 class LlamaDecoder:
-    """Runs the model's own weights. Projections of one input are laid side by side in memory, where the model sees
-    them, too: they are not held twice, and training changes what is sampled from.
+    """Runs the model's weights, for one call of `sample`. Projections of one input are laid side by side in memory,
+    where the model sees them, too; large matrices are copied when they are packed.
 
     `slots` is the most tokens that a row will hold.
     """
@@ -96,7 +118,7 @@ class LlamaDecoder:
         self.embed, self.head = trunk.embed_tokens, side_by_side(model.get_output_embeddings())
         self.final_norm = norm_of(trunk.norm)
         self.layers = [layer_of(each) for each in trunk.layers]
-        self.packs = any(packs(each.widen.weight) for each in self.layers)
+        self.packs = any(packs(each.gate_up.weight) for each in self.layers)
         self.packed_rows = 0
         with torch.no_grad():
             positions_1S = torch.arange(slots, device=model.device)[None]
@@ -110,19 +132,19 @@ class LlamaDecoder:
         """See `Decoder.prefill`."""
         count, length = ids_PT.shape
         places_N = torch.arange(length, device=ids_PT.device).repeat(count)
-        turns = self._turns(places_N)
+        rotary = self._rotary(places_N)
         kept: KeysValues = []
 
         def attend(number: int, projected_NP: Tensor) -> Tensor:
             queries, keys, values = (
-                each.unflatten(0, (count, length)) for each in self._split(self.layers[number], projected_NP, *turns)
+                each.unflatten(0, (count, length)) for each in self._split(self.layers[number], projected_NP, *rotary)
             )
             kept.append((keys.contiguous(), values.contiguous()))
             queries, keys, values = (each.transpose(1, 2) for each in (queries, keys, values))
-            mixed = scaled_dot_product_attention(
+            attended = scaled_dot_product_attention(
                 queries, keys, values, is_causal=True, scale=self.scale, enable_gqa=self.groups > 1
             )
-            return mixed.transpose(1, 2).reshape(count * length, -1)
+            return attended.transpose(1, 2).reshape(count * length, -1)
 
         states_NH = self._run(ids_PT.flatten(), attend)
         last_P = torch.arange(count, device=ids_PT.device) * length + lengths_P - 1
@@ -138,26 +160,26 @@ class LlamaDecoder:
         return self.head(self._run(tokens_B, attend))[:live]
 
     def _attend_fused(self, fused: Fused, positions_B: Tensor, cache: RowCache) -> Attend:
-        scratch, turns = fused.scratch(cache.slots), (self.cosines_SD, self.sines_SD)
+        scratch, rotary = fused.scratch(cache.slots), (self.cosines_SD, self.sines_SD)
 
         def attend(number: int, projected_BP: Tensor) -> Tensor:
             layer, rows = self.layers[number], cache.layers[number]
-            return fused.attend(projected_BP, layer, self.scale, positions_B, turns, rows, scratch)
+            return fused.attend(projected_BP, layer, self.scale, positions_B, rotary, rows, scratch)
 
         return attend
 
     def _attend_plain(self, positions_B: Tensor, cache: RowCache) -> Attend:
         """The queries of a group are rows of one product with the keys they share."""
-        count, turns = len(positions_B), self._turns(positions_B)
+        count, rotary = len(positions_B), self._rotary(positions_B)
         places = Places(positions_B, self.embed.weight.dtype)
         mask = places.mask_B11S.expand(count, 1, self.groups, places.width)
 
         def attend(number: int, projected_BP: Tensor) -> Tensor:
-            queries, keys, values = self._split(self.layers[number], projected_BP, *turns)
+            queries, keys, values = self._split(self.layers[number], projected_BP, *rotary)
             all_keys, all_values = cache.put(number, places, keys, values)
             queries = queries.view(count, self.heads, self.groups, self.dim)
-            mixed = scaled_dot_product_attention(queries, all_keys, all_values, attn_mask=mask, scale=self.scale)
-            return mixed.reshape(count, -1)
+            attended = scaled_dot_product_attention(queries, all_keys, all_values, attn_mask=mask, scale=self.scale)
+            return attended.reshape(count, -1)
 
         return attend
 
@@ -168,7 +190,7 @@ class LlamaDecoder:
         if not (1 - SPARE_ROWS) * self.packed_rows <= live <= self.packed_rows:
             self.packed_rows = live
             for layer in self.layers:
-                for each in (layer.project, layer.output, layer.widen, layer.narrow):
+                for each in (layer.qkv, layer.output, layer.gate_up, layer.down):
                     each.pack(live)
             self.head.pack(live)
         return self.packed_rows
@@ -177,27 +199,27 @@ class LlamaDecoder:
         """The final states [N, H] of tokens, normalised."""
         states_NH, changes_NH = self.embed(tokens_N), None
         for number, layer in enumerate(self.layers):
-            normed_NH = self.between.add_norm(states_NH, changes_NH, layer.before_attention)
-            changes_NH = layer.output(attend(number, layer.project(normed_NH)))
-            normed_NH = self.between.add_norm(states_NH, changes_NH, layer.before_mlp)
-            changes_NH = layer.narrow(self.between.gate(layer.widen(normed_NH)))
+            normed_NH = self.between.add_norm(states_NH, changes_NH, layer.input_norm)
+            changes_NH = layer.output(attend(number, layer.qkv(normed_NH)))
+            normed_NH = self.between.add_norm(states_NH, changes_NH, layer.post_attention_norm)
+            changes_NH = layer.down(self.between.silu_and_mul(layer.gate_up(normed_NH)))
         return self.between.add_norm(states_NH, changes_NH, self.final_norm)
 
-    def _turns(self, places_N: Tensor) -> tuple[Tensor, Tensor]:
+    def _rotary(self, places_N: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [N, 1, D]."""
         return self.cosines_SD[places_N, None], self.sines_SD[places_N, None]
 
     def _split(
         self, layer: Layer, projected_NP: Tensor, cosines_N1D: Tensor, sines_N1D: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(queries [N, heads · groups, D] and keys [N, heads, D], turned by their positions, values [N, heads, D])."""
+        """(queries [N, heads · groups, D] and keys [N, heads, D], rotated by their positions, values [N, heads, D])."""
         sizes, half = [self.heads * self.groups, self.heads], self.dim // 2
         heads_NAD, values = projected_NP.unflatten(1, (-1, self.dim)).split([sum(sizes), self.heads], 1)
         if layer.query_norm and layer.key_norm:
             queries, keys = heads_NAD.split(sizes, 1)
             heads_NAD = torch.cat([layer.query_norm(queries), layer.key_norm(keys)], 1)
-        turned_NAD = heads_NAD * cosines_N1D
-        turned_NAD[..., :half].addcmul_(heads_NAD[..., half:], sines_N1D[..., :half], value=-1)
-        turned_NAD[..., half:].addcmul_(heads_NAD[..., :half], sines_N1D[..., half:])
-        queries, keys = turned_NAD.split(sizes, 1)
+        rotated_NAD = heads_NAD * cosines_N1D
+        rotated_NAD[..., :half].addcmul_(heads_NAD[..., half:], sines_N1D[..., :half], value=-1)
+        rotated_NAD[..., half:].addcmul_(heads_NAD[..., :half], sines_N1D[..., half:])
+        queries, keys = rotated_NAD.split(sizes, 1)
         return queries, keys, values

@@ -2,7 +2,7 @@
 
 The samples of one prompt share its prefill. Keys and values live in a preallocated cache of rows; a rollout occupies
 one row until it ends, then the row goes to a waiting rollout, or the last row moves into it, so that the batch holds
-live rollouts only. Between calls the sampler keeps the cache's memory: to give it back and touch it anew takes time.
+live rollouts only. On a CPU the sampler keeps the cache's memory between calls: to touch new memory takes time.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class NativeSampler:
                 batch.decode()
             if ended := batch.retire():
                 yield ended
-        self.memory = cache.memory
+        if self.model.device.type == "cpu":
+            self.memory = cache.memory
 
 
 class _Request:
