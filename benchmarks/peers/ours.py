@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import cycle
 from statistics import median
 from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from peers import accuracy, batches
@@ -92,20 +94,24 @@ class Ours:
         return {"parts": {part: median(step[part] for step in taken) for part in taken[0]}}
 
     @torch.inference_mode()
-    def ceiling(self, rows: int) -> Message:
-        """The time of one token's matrix products alone, for `rows` rows."""
+    def ceiling(self, rows: int, packed: bool = False) -> Message:
+        """The time of one token's matrix products alone, for `rows` rows: by torch.mm, or from matrices packed as ours
+        are."""
         weights = [each for each in self.policy.model.parameters() if each.ndim == 2]
         if not self.policy.model.config.tie_word_embeddings:
             weights = weights[1:]
         inputs = {each.shape[1]: torch.randn(rows, each.shape[1]) for each in weights}
+        products: Sequence[Callable[[Tensor], Tensor]] = [partial(torch.mm, mat2=each.T) for each in weights]
+        if packed:
+            products = linears = [Linear(each, None) for each in weights]
+            for linear in linears:
+                linear.pack(rows)
+        for _ in range(2):
+            started = time.perf_counter()
+            for weight, product in zip(weights, products, strict=True):
+                product(inputs[weight.shape[1]])
         flops = sum(2 * rows * each.numel() for each in weights)
-        for each in weights:
-            torch.mm(inputs[each.shape[1]], each.T)
-        started = time.perf_counter()
-        for each in weights:
-            torch.mm(inputs[each.shape[1]], each.T)
-        seconds = time.perf_counter() - started
-        return {"seconds": seconds, "tokens": rows, "flops": flops}
+        return {"seconds": time.perf_counter() - started, "tokens": rows, "flops": flops}
 
     def batch(self, lengths: list[int], prompt: int, microbatch_tokens: int, on_policy: bool = True) -> Message:
         """Made-up responses for `update` and `loss`."""
