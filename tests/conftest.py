@@ -9,6 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from rlsp.nano.tokenizer import build_tokenizer
+from tests.shrunk import TINY
 
 collect_ignore = ["peers_algorithms.py"]  # needs an environment of its own: make test-peers
 
@@ -26,14 +27,9 @@ def tiny_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        **TINY,
         max_position_embeddings=256,
         tie_word_embeddings=True,
-        initializer_range=0.3,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -1,6 +1,8 @@
-"""What makes a recipe small enough for a test: two steps, short responses."""
+"""What makes recipes and models small enough for a test: two steps, short responses, two layers."""
 
 from __future__ import annotations
+
+from typing import Any
 
 SHRUNK = [
     "sampling.max_response_tokens=40",
@@ -12,3 +14,13 @@ SHRUNK = [
     "rl.minibatch_rollouts=4",
     "evaluation.problems=6",
 ]
+
+TINY: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.3,
+}
+"""A model's sizes that suit unit tests; its random weights are large enough to have opinions."""

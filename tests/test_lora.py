@@ -26,7 +26,7 @@ from rlsp.models import Critic, frozen_copy, load_config, load_policy, token_log
 from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
 from rlsp.runs import create
-from tests.shrunk import SHRUNK
+from tests.shrunk import SHRUNK, TINY
 
 CPU = torch.device("cpu")
 NAMES = ["llama, tied", "nano", "qwen2, untied", "gpt2"]
@@ -47,12 +47,7 @@ def model(request: pytest.FixtureRequest, tiny_model: LlamaForCausalLM) -> PreTr
     else:
         config = Qwen2Config(
             vocab_size=60,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            initializer_range=0.3,
+            **TINY,
             tie_word_embeddings=False,
         )
     return AutoModelForCausalLM.from_config(config).eval()

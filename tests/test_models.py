@@ -37,16 +37,12 @@ from rlsp.models import (
     token_logprobs,
 )
 from rlsp.passes import training_passes
+from tests.shrunk import TINY
 
 VOCABULARY = 50
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.3,
+    **TINY,
     "bos_token_id": None,
     "eos_token_id": 1,
     "pad_token_id": 0,

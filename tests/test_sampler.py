@@ -31,6 +31,7 @@ from rlsp.rollouts.llama import LlamaDecoder
 from rlsp.rollouts.native import NativeSampler, _Batch
 from rlsp.rollouts.rows import KeysValues
 from rlsp.types import Finish, Rollout
+from tests.shrunk import TINY
 
 ROOMY = 100_000
 """More cache than any test needs."""
@@ -41,13 +42,8 @@ BUDGET = 20
 def sizes(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     return {
         "vocab_size": len(tokenizer),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        **TINY,
         "max_position_embeddings": 256,
-        "initializer_range": 0.3,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,

@@ -46,6 +46,7 @@ from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
 from rlsp.types import Exploration, Finish, Problem, Reason, Rollout, Score, Verdict
+from tests.shrunk import TINY
 
 GOLDEN = Path(__file__).parent / "golden" / "ten_steps.json"
 EXACT = ("lengths", "correct", "truncated")
@@ -736,13 +737,8 @@ def fine_tuned_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        **TINY,
         tie_word_embeddings=True,
-        initializer_range=0.3,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )

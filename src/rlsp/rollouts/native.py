@@ -23,7 +23,7 @@ from rlsp.rollouts.decoders import Decoder, TransformersDecoder
 from rlsp.rollouts.draw import draw
 from rlsp.rollouts.llama import LlamaDecoder, is_llama
 from rlsp.rollouts.rows import KeysValues, RowCache
-from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, request_seed
+from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, ignore, request_seed
 from rlsp.types import Rollout
 
 REFILL_SHARE = 1 / 8
@@ -49,7 +49,7 @@ class NativeSampler:
         settings: SamplingSettings,
         seed: int,
         policy_version: int,
-        on_ended: Callable[[Sequence[Rollout]], None] = lambda rollouts: None,
+        on_ended: Callable[[Sequence[Rollout]], None] = ignore,
     ) -> list[Rollout]:
         """See `Sampler.sample`.
 

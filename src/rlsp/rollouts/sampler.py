@@ -32,6 +32,10 @@ class SamplingSettings:
     cache_tokens: int
 
 
+def ignore(rollouts: Sequence[Rollout]) -> None:
+    """Nobody waits for rollouts as they end."""
+
+
 class Sampler(Protocol):
     def sample(
         self,
@@ -40,7 +44,7 @@ class Sampler(Protocol):
         settings: SamplingSettings,
         seed: int,
         policy_version: int,
-        on_ended: Callable[[Sequence[Rollout]], None] = ...,
+        on_ended: Callable[[Sequence[Rollout]], None] = ignore,
     ) -> list[Rollout]:
         """`samples` rollouts of each prompt, ordered by prompt, then sample. What a rollout becomes depends on the
         seed, its problem and its sample index, never on the rollouts beside it. `on_ended` gets each rollout once, with

@@ -13,7 +13,7 @@ from rlsp.checkpoints import resolve
 from rlsp.errors import InputError
 from rlsp.lora import merged
 from rlsp.prompts import finished, stop_ids
-from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, request_seed
+from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, ignore, request_seed
 from rlsp.types import Rollout
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class VllmSampler:
         settings: SamplingSettings,
         seed: int,
         policy_version: int,
-        on_ended: Callable[[Sequence[Rollout]], None] = lambda rollouts: None,
+        on_ended: Callable[[Sequence[Rollout]], None] = ignore,
     ) -> list[Rollout]:
         """See `Sampler.sample`.
 
