@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/speed"))
-    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="make this run's ratios the baselines")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     kept = {key: value for key, value in vars(arguments).items() if key not in ("sections", "keep")}

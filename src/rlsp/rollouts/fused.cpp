@@ -159,9 +159,9 @@ void silu_and_mul(std::int64_t rows, int threads, std::int64_t width, const floa
 // One token of every row: its key and value go to `positions` of the cache [rows, slots, HEADS, DIM], and its queries
 // attend to the row up to there. projected is [rows, QUERIES + 2 · HEADS, DIM], cosines and sines are [slots, DIM],
 // scratch is [threads, QUERIES, slots], attended is [rows, QUERIES, DIM].
-void attend(std::int64_t rows, int threads, std::int64_t slots, float scale, const float *projected, const std::int64_t *positions,
-            const float *cosines, const float *sines, const float *query_weight, const float *key_weight, float epsilon,
-            float *keys, float *values, float *scratch, float *attended) {
+void attend(std::int64_t rows, int threads, std::int64_t slots, float scale, const float *projected,
+            const std::int64_t *positions, const float *cosines, const float *sines, const float *query_weight,
+            const float *key_weight, float epsilon, float *keys, float *values, float *scratch, float *attended) {
     const int parts = rows < 2 * threads ? HEADS : 1;
     const std::int64_t each = HEADS / parts;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
