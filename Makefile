@@ -28,7 +28,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv-bench/installed .venv-vllm/installed  ## beside TRL, vLLM and generate, about an hour on two cores
+bench: .venv-bench/installed .venv-vllm/installed  ## beside TRL, vLLM and generate, up to an hour on two cores
 	test -d $(SMOLLM2) || .venv-bench/bin/python benchmarks/smollm2.py $(SMOLLM2)
 	.venv-bench/bin/python benchmarks/speed.py --model $(SMOLLM2)
 
