@@ -18,8 +18,8 @@ from rlsp.checkpoints import NANO_BASE
 NANO = str(NANO_BASE)
 console = Console(highlight=False, width=160)
 REGRESSED = 0.6
-"""A ratio that falls below this share of its baseline is a step back, wherever the bar lies. Less of a fall may be the
-machine's: the same code made 8.7 and 20.9 times `generate`'s nano rollouts on two of them."""
+"""A ratio that falls below this share of its baseline is a step back, wherever the bar lies; less of a fall may be the
+machine's."""
 BASELINES: dict[str, float] = json.loads(Path(__file__).with_name("baselines.json").read_text(encoding="utf-8"))
 
 
