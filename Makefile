@@ -3,13 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOLLM2 ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test test-judge test-peers test-vllm lint bench bench-nano base picture
+.PHONY: quickstart test test-faults fuzz test-judge test-peers test-vllm lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
 
 test: .venv/installed
 	$(BIN)/pytest
+
+fuzz: .venv/installed  ## new inputs for the readers of recipes, data, rollouts and runs, for a minute
+	RLSP_FUZZ_SECONDS=60 $(BIN)/pytest tests/test_fuzz_readers.py
+
+test-faults: .venv/installed  ## kills, full disks, truncated files and a soak, about 25 minutes on two cores
+	$(BIN)/pytest -s tests/faults/truncations.py tests/faults/full_disk.py tests/faults/kills.py tests/faults/soak.py
 
 test-judge: .venv/installed  ## the LLM judge against a real server on loopback
 	$(BIN)/pip install --quiet -c constraints.txt gguf 'transformers[serving]'

@@ -20,8 +20,8 @@ from rlsp.evaluation.benchmark import Estimate
 from rlsp.evaluation.grading import Graded, grade
 from rlsp.evaluation.paired import compare
 from rlsp.evaluation.statistics import wilson
+from rlsp.files import read_lines
 from rlsp.rollouts import foreign
-from rlsp.runs import read_lines
 from rlsp.verifiers.extraction import extract
 from rlsp.verifiers.settings import Settings
 

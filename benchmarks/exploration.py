@@ -38,7 +38,7 @@ from sweep import BASE, SFT, Arm, Sweep, console
 
 from rlsp.config import Recipe, TaskRecipe, load
 from rlsp.evaluation.statistics import mean_over_seeds
-from rlsp.runs import write_text
+from rlsp.files import write_text
 from rlsp.tasks import problems
 from rlsp.tasks.splits import Split
 

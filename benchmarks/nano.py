@@ -25,7 +25,8 @@ from rlsp.config import Recipe, load
 from rlsp.engines import native
 from rlsp.evaluation.evaluate import self_consistency
 from rlsp.evaluation.statistics import mean_over_seeds
-from rlsp.runs import Run, read_records, write_json
+from rlsp.files import read_records, write_json
+from rlsp.runs import Run
 from rlsp.tasks import countdown
 from rlsp.types import Problem, Rollout, Score, to_json
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlsp import checkpoints
+from rlsp import model_files
 
 
 def main(out: Path) -> None:
@@ -27,7 +27,7 @@ def main(out: Path) -> None:
     del quantised.config.quantization_config
     model = AutoModelForCausalLM.from_config(quantised.config, dtype=torch.float32)
     model.load_state_dict(quantised.state_dict())
-    checkpoints.save(model, tokenizer, out)
+    model_files.save(model, tokenizer, out)
     print(out)
 
 

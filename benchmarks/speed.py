@@ -25,7 +25,7 @@ from contests.quality import quality, tune
 from contests.rollouts import rollouts
 from contests.update import update
 
-from rlsp.runs import write_json
+from rlsp.files import write_json
 
 SECTIONS: dict[str, Callable[[Setting], list[Bar]]] = {
     "rollouts": rollouts,

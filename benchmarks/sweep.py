@@ -16,7 +16,7 @@ from rlsp import runs
 from rlsp.config import Recipe, TaskRecipe, load, override, to_toml
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
-from rlsp.runs import read_json, read_lines, read_records, write_json, write_records
+from rlsp.files import read_json, read_lines, read_records, write_json, write_records
 from rlsp.types import Problem, Rollout, to_json
 
 console = Console(highlight=False, width=200)
@@ -115,7 +115,7 @@ def _finetune(recipe: Recipe, directory: Path) -> None:
         return
     torch.manual_seed(recipe.seed)
     policy, progress = stages.open_policy(recipe.model.path), Silent()
-    stages.finetune(policy, stages.demonstrate(recipe, progress), recipe, progress, lambda metrics: None)
+    stages.finetune(policy, stages.demonstrate(recipe, progress), recipe, progress)
     policy.save(directory)
     write_json(taught, lesson)
 
@@ -123,8 +123,9 @@ def _finetune(recipe: Recipe, directory: Path) -> None:
 def _train(recipe: Recipe, directory: Path) -> None:
     from rlsp.engines import native, stages
 
-    run = runs.resume(directory, recipe) if runs.exists(directory) else runs.create(directory, recipe)
-    model = native.reinforce(recipe, run, Silent())
+    with runs.locked(directory):
+        run = runs.resume(directory, recipe) if runs.exists(directory) else runs.create(directory, recipe)
+        model = native.reinforce(recipe, run, Silent())
     test = stages.held_out_problems(recipe)
     evaluation = stages.evaluate(stages.open_policy(str(model)), test, recipe, Silent(), "rlsp", "RLSP")
     write_records(run.path(ROLLOUTS), evaluation.rollouts)

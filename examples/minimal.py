@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlsp.checkpoints import resolve
 from rlsp.demonstrations.search import unroll
+from rlsp.model_files import resolve
 from rlsp.tasks import countdown
 from rlsp.tasks.splits import Split
 from rlsp.types import Problem

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+from rlsp.config import Recipe
+from rlsp.engines import stages
+from rlsp.engines.stages import Policy
+from rlsp.rl.loop import Iteration
 
 SHRUNK = [
     "sampling.max_response_tokens=40",
@@ -24,3 +30,10 @@ TINY: dict[str, Any] = {
     "initializer_range": 0.3,
 }
 """A model's sizes that suit unit tests; its random weights are large enough to have opinions."""
+
+
+def reinforce(policy: Policy, recipe: Recipe) -> Iterator[Iteration]:
+    """The recipe's RL of the policy, without a run directory."""
+    with stages.reinforcing(policy, recipe, reserve=stages.reserve_problems(recipe)) as training:
+        for step, problems in enumerate(stages.training_problems(recipe)):
+            yield training.iterate(step, problems)

@@ -14,7 +14,6 @@ from transformers import LlamaForCausalLM
 from rlsp.config import Recipe, RlRecipe, load
 from rlsp.config.algorithms import ALGORITHMS, AlgorithmName
 from rlsp.engines import stages
-from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
 from rlsp.models import frozen_copy, logprobs_and_states, token_logprobs
 from rlsp.rl.batch import Batch, Experience
@@ -24,7 +23,7 @@ from rlsp.rl.loop import Iteration
 from rlsp.rl.losses import denominator, kl_loss, policy_loss, token_weights
 from rlsp.rl.streams import Streams
 from rlsp.rl.update import Updater
-from tests.shrunk import SHRUNK
+from tests.shrunk import SHRUNK, reinforce
 from tests.test_update import LONGEST, ROLLOUTS, gradients, make_batch, paid
 
 CRITIC_FREE = [name for name, algorithm in ALGORITHMS.items() if not algorithm.critic]
@@ -416,17 +415,9 @@ def train(*settings: str, recipe: str = "nano-grpo") -> tuple[list[Iteration], b
     resolved = load(Recipe, recipe, [*shrunk, "probe={every = 9, problems = 2}", *settings])
     policy = stages.open_policy("nano")
     before = [parameter.detach().clone() for parameter in policy.model.parameters()]
-    iterations = list(
-        stages.reinforce(
-            policy,
-            list(stages.training_problems(resolved)),
-            resolved,
-            Silent(),
-            reserve=stages.reserve_problems(resolved),
-        )
-    )
+    steps = list(reinforce(policy, resolved))
     moved = [not torch.equal(old, new) for old, new in zip(before, policy.model.parameters(), strict=True)]
-    return iterations, all(moved)
+    return steps, all(moved)
 
 
 @pytest.mark.parametrize("algorithm", CRITIC_FREE)

@@ -18,8 +18,8 @@ from rlsp.evaluation import agreement, audit, labels
 from rlsp.evaluation.agreement import Errors, Rate
 from rlsp.evaluation.audit import Audit, Disagreement, Item, check_labelled
 from rlsp.evaluation.statistics import pooled, wilson
+from rlsp.files import read_records
 from rlsp.rollouts.foreign import Response
-from rlsp.runs import read_records
 from rlsp.types import Problem, Reason, Verdict
 from rlsp.verifiers import verify, verify_timed
 from rlsp.verifiers.outcomes import Timed

@@ -1,102 +1,232 @@
-"""Model directories: found, recognised, written whole."""
+"""Checkpoints come back bit for bit; what is damaged is never taken for one."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM
 
 from rlsp import checkpoints
+from rlsp.checkpoints import Checkpoint, DamagedError
+from rlsp.config import CheckpointRecipe
+from rlsp.engines.keeper import Keeper
 from rlsp.errors import InputError
-from rlsp.models import load_policy, load_tokenizer
+from rlsp.files import JsonLines
+from rlsp.optim import adamw, muon
+
+TENSORS = {"weight": torch.tensor([[0.1, -0.0], [float("inf"), 1e-45]]), "rng": torch.get_rng_state()}
+STATE = {"held_out": {"accuracy": 1 / 3}, "best": None, "logs": {}}
 
 
-def test_a_checkpoint_is_written_whole_and_replaced(
-    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+def written(folder: Path, step: int = 7) -> Path:
+    checkpoints.write(folder, Checkpoint(step, TENSORS, STATE))
+    return folder / f"{step:06d}"
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_it_comes_back(tmp_path: Path) -> None:
+    place = written(tmp_path)
+    assert names(place) == ["manifest.json", "state.json", "tensors.safetensors"]
+    assert names(tmp_path) == ["000007"]
+    again = checkpoints.read(place)
+    assert (again.step, again.state) == (7, STATE)
+    assert again.tensors.keys() == TENSORS.keys()
+    assert all(same_bits(again.tensors[name], tensor) for name, tensor in TENSORS.items())
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.numpy().tobytes() == other.numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("harm", ["cut", "gone", "flipped", "empty", "longer"])
+def test_any_damage_is_noticed(tmp_path: Path, name: str, harm: str) -> None:
+    place = written(tmp_path)
+    path = place / name
+    content = path.read_bytes()
+    middle = len(content) // 2
+    harmed = {
+        "cut": content[:middle],
+        "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "empty": b"",
+        "longer": content + b"\0",
+    }
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(harmed[harm])
+    with pytest.raises(DamagedError, match=name if harm != "flipped" else str(place)):
+        checkpoints.read(place)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [[], {}, {"format": 2, "step": 7, "files": {}}, {"format": 1, "step": 7}, {"format": 1, "step": 6, "files": {}}],
+)
+def test_a_strange_manifest_is_refused(tmp_path: Path, manifest: Any) -> None:
+    place = written(tmp_path)
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DamagedError, match=r"not a checkpoint's|format 2|step 6"):
+        checkpoints.read(place)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: [adamw(model.parameters(), 1e-2)],
+        lambda model: muon(model, 1e-2, 0.1),
+    ],
+    ids=["adamw", "muon"],
+)
+def test_optimizers_go_on_bit_for_bit(
+    tiny_model: LlamaForCausalLM, make: Callable[[nn.Module], list[torch.optim.Optimizer]]
 ) -> None:
-    place = tmp_path / "new" / "model"
-    checkpoints.save(tiny_model, tokenizer, place)
-    first = checkpoints.fingerprint(place)
-    with torch.no_grad():
-        tiny_model.lm_head.weight += 1
-    (place / "stale.safetensors").write_bytes(b"from another model")
-    checkpoints.save(tiny_model, tokenizer, place)
-    assert checkpoints.fingerprint(place) != first
-    assert not (place / "stale.safetensors").exists()
-    assert [path.name for path in place.parent.iterdir()] == ["model"]
-    loaded = load_policy(str(place), torch.device("cpu"))
-    assert torch.equal(loaded.get_output_embeddings().weight, tiny_model.lm_head.weight)
+    """Three steps, or one and two after a break, from the same start."""
+    start = {name: each.clone() for name, each in tiny_model.state_dict().items()}
+    learn(tiny_model, make(tiny_model), range(3))
+    wanted = {name: each.clone() for name, each in tiny_model.state_dict().items()}
+    tiny_model.load_state_dict(start)
+    optimizers = make(tiny_model)
+    learn(tiny_model, optimizers, range(1))
+    kept = {name: each.clone() for name, each in checkpoints.weights("policy", tiny_model).items()}
+    for number, optimizer in enumerate(optimizers):
+        kept |= {name: each.clone() for name, each in checkpoints.optimizer_state(f"o{number}", optimizer).items()}
+    learn(tiny_model, optimizers, range(5, 9))
+    again = make(tiny_model)
+    checkpoints.restore_weights("policy", tiny_model, kept)
+    for number, optimizer in enumerate(again):
+        checkpoints.restore_optimizer(f"o{number}", optimizer, kept)
+    learn(tiny_model, again, range(1, 3))
+    assert all(same_bits(each, wanted[name]) for name, each in tiny_model.state_dict().items())
+    assert any(not torch.equal(start[name], each) for name, each in wanted.items())
 
 
-def test_a_failing_save_leaves_the_old_checkpoint(
-    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
-) -> None:
-    class Broken:
-        def save_pretrained(self, save_directory: object) -> None:
-            raise OSError("no space left on device")
-
-    checkpoints.save(tiny_model, tokenizer, tmp_path / "model")
-    before = checkpoints.fingerprint(tmp_path / "model")
-    with pytest.raises(OSError, match="no space"):
-        checkpoints.save(tiny_model, Broken(), tmp_path / "model")
-    assert checkpoints.fingerprint(tmp_path / "model") == before
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+def learn(model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], steps: range) -> None:
+    for step in steps:
+        ids_BT = torch.arange(12).view(2, 6) + step
+        model(input_ids=ids_BT, labels=ids_BT).loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
 
 
-def test_what_is_no_checkpoint_is_never_replaced(
-    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
-) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="is no model directory"):
-        checkpoints.save(tiny_model, tokenizer, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+def test_weights_of_another_shape_are_refused(tiny_model: LlamaForCausalLM) -> None:
+    kept = checkpoints.weights("policy", tiny_model)
+    name = next(iter(kept))
+    with pytest.raises(InputError, match=f"{name} is .*"):
+        checkpoints.restore_weights("policy", tiny_model, kept | {name: torch.zeros(1)})
+    with pytest.raises(InputError, match="has no"):
+        checkpoints.restore_weights("policy", tiny_model, {})
 
 
-def test_the_fingerprint_sees_both_ends_of_a_long_file(tmp_path: Path) -> None:
-    file = tmp_path / "data.jsonl"
-    seen = set()
-    for content in (b"a" * 3_000_000, b"b" + b"a" * 2_999_999, b"a" * 2_999_999 + b"b", b"a" * 2_999_999):
-        file.write_bytes(content)
-        seen.add(checkpoints.fingerprint(file))
-    assert len(seen) == 4
-    with pytest.raises(InputError, match="nowhere"):
-        checkpoints.fingerprint(tmp_path / "nowhere")
+# Which are kept, and which one is gone on from
 
 
-def save_with(model: LlamaForCausalLM, folder: Path, **changes: Any) -> None:
-    """A checkpoint whose config.json says something else."""
-    model.save_pretrained(folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+def keeper(directory: Path, every: int | None = 1, keep: int = 2) -> tuple[Keeper, JsonLines]:
+    log = JsonLines(directory / "metrics.jsonl")
+    return Keeper(directory, CheckpointRecipe(every=every, keep=keep), [log]), log
 
 
-def test_pickled_weights_are_refused(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
-    tiny_model.config.save_pretrained(tmp_path)
-    torch.save(tiny_model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"pickle files"):
-        load_policy(str(tmp_path), torch.device("cpu"))
+def snapshot(step: int) -> Checkpoint:
+    return Checkpoint(step, {"weight": torch.full((3,), float(step))}, {})
 
 
-def test_weights_that_the_files_lack_are_not_made_up(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
-    save_with(tiny_model, tmp_path, num_hidden_layers=3)
-    with pytest.raises(InputError, match=r"weights that config\.json asks for are not in its files: model\.layers\.2"):
-        load_policy(str(tmp_path), torch.device("cpu"))
+def trained(directory: Path, steps: int, every: int | None = 1, keep: int = 2) -> Keeper:
+    kept, log = keeper(directory, every, keep)
+    for step in range(1, steps + 1):
+        log.write({"step": step})
+        kept.save(step, snapshot)
+    return kept
 
 
-def test_quantized_models_are_refused(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
-    save_with(tiny_model, tmp_path, quantization_config={"quant_method": "gptq", "bits": 4})
-    with pytest.raises(InputError, match=r"is quantized \(gptq\): its weights can't be trained"):
-        load_policy(str(tmp_path), torch.device("cpu"))
+def test_the_newest_are_kept_and_the_best(tmp_path: Path) -> None:
+    kept, log = keeper(tmp_path)
+    for step, accuracy in enumerate([0.1, 0.5, 0.5, 0.2, 0.3, 0.1], 1):
+        log.write({"step": step})
+        kept.save(step, snapshot)
+        kept.measured(step, accuracy)
+    assert names(tmp_path / "checkpoints") == ["000002", "000005", "000006"]
+    kept.prune(1)
+    assert names(tmp_path / "checkpoints") == ["000002", "000006"]
 
 
-def test_code_that_comes_with_a_model_is_never_run(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:
-    auto_map = {"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.Model"}
-    save_with(tiny_model, tmp_path, model_type="mine", auto_map=auto_map)
-    (tmp_path / "mine.py").write_text("raise SystemExit('ran')")
-    for load in (load_tokenizer, lambda path: load_policy(path, torch.device("cpu"))):
-        with pytest.raises(InputError, match=r"can.t be (used|loaded)"):
-            load(str(tmp_path))
+def test_every_nth_step_and_whenever_it_is_asked_for(tmp_path: Path) -> None:
+    kept = trained(tmp_path, 8, every=3, keep=9)
+    assert names(tmp_path / "checkpoints") == ["000003", "000006"]
+    kept.save(8, snapshot, now=True)
+    assert names(tmp_path / "checkpoints") == ["000003", "000006", "000008"]
+
+
+def test_by_default_they_take_a_tenth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("rlsp.engines.keeper.time.monotonic", lambda: clock[0])
+
+    def slow(step: int) -> Checkpoint:
+        clock[0] += 2.0
+        return snapshot(step)
+
+    kept, log = keeper(tmp_path, every=None, keep=99)
+    for step in range(1, 61):
+        clock[0] += 1.0
+        log.write({"step": step})
+        kept.save(step, slow)
+    assert names(tmp_path / "checkpoints") == ["000001", "000021", "000041"]
+
+
+def test_going_on_cuts_the_log_to_the_checkpoint(tmp_path: Path) -> None:
+    _, log = trained(tmp_path, 2), JsonLines(tmp_path / "metrics.jsonl")
+    wanted = log.path.read_bytes()
+    log.write({"step": 3})
+    with log.path.open("a") as file:
+        file.write('{"step": ')
+    again, _ = keeper(tmp_path)
+    newest, damaged = again.newest()
+    assert newest is not None and newest.step == 2 and not damaged
+    assert log.path.read_bytes() == wanted
+
+
+def test_a_damaged_one_is_passed_over_and_named(tmp_path: Path) -> None:
+    trained(tmp_path, 4)
+    (tmp_path / "checkpoints" / "000004" / "tensors.safetensors").write_bytes(b"")
+    newest, damaged = keeper(tmp_path)[0].newest()
+    assert newest is not None and newest.step == 3
+    assert len(damaged) == 1 and "000004: tensors.safetensors holds 0 bytes of" in damaged[0]
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_none_that_is_whole_is_a_refusal(tmp_path: Path) -> None:
+    trained(tmp_path, 4)
+    for place in (tmp_path / "checkpoints").iterdir():
+        (place / "state.json").unlink()
+    with pytest.raises(InputError, match=r"no checkpoint in .* is whole: .*000004.*000003.*train this stage again"):
+        keeper(tmp_path)[0].newest()
+
+
+@pytest.mark.parametrize("harm", ["lost", "changed", "gone"])
+def test_a_log_that_lost_steps_is_a_refusal(tmp_path: Path, harm: str) -> None:
+    trained(tmp_path, 4)
+    path = tmp_path / "metrics.jsonl"
+    content = path.read_text()
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_text(content[:-10] if harm == "lost" else content.replace("1", "9"))
+    with pytest.raises(InputError, match=r"metrics\.jsonl has lost or changed lines of the first 4 steps"):
+        keeper(tmp_path)[0].newest()
+
+
+def test_without_any_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+    assert keeper(tmp_path)[0].newest() == (None, [])
+    trained(tmp_path, 1)
+    shutil.rmtree(tmp_path / "checkpoints")
+    assert keeper(tmp_path)[0].newest() == (None, [])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rlsp.checkpoints import NANO_BASE
+from rlsp.model_files import NANO_BASE
 from tests.shrunk import SHRUNK
 
 SHRINK = [

@@ -18,7 +18,7 @@ from rlsp.evaluation.benchmark import Benchmark, summarise
 from rlsp.evaluation.grading import Graded
 from rlsp.evaluation.paired import Comparison, compare, conclusion, pair, rounded, survival
 from rlsp.evaluation.statistics import clustered, pass_at_k, wilson
-from rlsp.runs import read_json, read_records, write_records
+from rlsp.files import read_json, read_records, write_records
 from rlsp.types import Exploration, Reason, Score, Verdict, from_json
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "math500_rollouts"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from rlsp.cli import app
 from rlsp.errors import InputError
-from rlsp.runs import read_records, write_records
+from rlsp.files import read_records, write_records
 from rlsp.tasks import GENERATED
 from rlsp.tasks.benchmarks import BENCHMARKS
 from rlsp.tasks.data import read_problems

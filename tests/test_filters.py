@@ -12,7 +12,7 @@ import pytest
 from rlsp import tasks
 from rlsp.config import TaskRecipe
 from rlsp.errors import InputError
-from rlsp.runs import write_records
+from rlsp.files import write_records
 from rlsp.tasks.data import read_problems, read_questions
 from rlsp.tasks.filters import (
     BOILERPLATE,

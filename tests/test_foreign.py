@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from rlsp.errors import InputError
+from rlsp.files import write_records
 from rlsp.rollouts import foreign
 from rlsp.rollouts.foreign import Answers
-from rlsp.runs import write_records
 from rlsp.tasks.data import identity, read_problems
 from rlsp.types import Finish, Problem, Rollout
 

@@ -8,7 +8,7 @@ import torch
 
 from rlsp.config import Recipe, load
 from rlsp.engines import stages
-from rlsp.engines.progress import Silent
+from tests.shrunk import reinforce
 
 SHORT = [
     "task.levels=[1]",
@@ -24,8 +24,7 @@ def curve(metric: str, *settings: str) -> tuple[float, float, float]:
     """(mean over the first four steps, mean over the last four, the last KL to the start)."""
     torch.manual_seed(0)
     recipe = load(Recipe, "nano", [*SHORT, *settings])
-    batches = list(stages.training_problems(recipe))
-    steps = [each.metrics for each in stages.reinforce(stages.open_policy("nano"), batches, recipe, Silent())]
+    steps = [each.metrics for each in reinforce(stages.open_policy("nano"), recipe)]
     return mean(each[metric] for each in steps[:4]), mean(each[metric] for each in steps[-4:]), steps[-1]["kl"]
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from rlsp import sft
 from rlsp.cli import app
 from rlsp.config import LoraRecipe, Recipe, SftRecipe, load, to_toml
-from rlsp.engines import native, stages
+from rlsp.engines import native, preflight, stages
 from rlsp.engines.estimate import estimate
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
@@ -26,7 +26,7 @@ from rlsp.models import Critic, frozen_copy, load_config, load_policy, token_log
 from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
 from rlsp.runs import create
-from tests.shrunk import SHRUNK, TINY
+from tests.shrunk import SHRUNK, TINY, reinforce
 
 CPU = torch.device("cpu")
 NAMES = ["llama, tied", "nano", "qwen2, untied", "gpt2"]
@@ -260,7 +260,7 @@ def test_dropout_is_active_in_sft_alone(tiny_model: LlamaForCausalLM, monkeypatc
 
     monkeypatch.setattr(stages, "adapted", spy)
     recipe = nano("model.lora={dropout=0.5}")
-    next(stages.reinforce(stages.open_policy("nano"), list(stages.training_problems(recipe)), recipe, Silent()))
+    next(reinforce(stages.open_policy("nano"), recipe))
     assert seen == [0.0]
 
 
@@ -319,9 +319,7 @@ def test_rl_starts_at_its_reference_and_keeps_it() -> None:
     recipe = nano("model.lora={}", "rl.actor_learning_rate=1e-2", "rl.steps=3", "rl.critic_warmup_steps=0")
     policy = stages.open_policy("nano")
     start = saved(policy.model)
-    steps = [
-        each.metrics for each in stages.reinforce(policy, list(stages.training_problems(recipe)), recipe, Silent())
-    ]
+    steps = [each.metrics for each in reinforce(policy, recipe)]
     assert abs(steps[0]["kl"]) < 1e-6
     assert abs(steps[2]["kl"]) > 1e-4
     assert all(step["logprob_gap"] < 1e-4 for step in steps), "sampling is merged, training is not"
@@ -332,7 +330,7 @@ def test_what_is_saved_in_the_middle_of_rl_is_the_adapted_policy(tmp_path: Path)
     """As a pause at an alarm does."""
     recipe = nano("model.lora={}", "rl.actor_learning_rate=1e-2", "rl.critic_warmup_steps=0")
     policy = stages.open_policy("nano")
-    running = stages.reinforce(policy, list(stages.training_problems(recipe)), recipe, Silent())
+    running = reinforce(policy, recipe)
     next(running)
     wanted = logits(policy.model)
     policy.save(tmp_path / "model")
@@ -345,16 +343,16 @@ def test_what_is_saved_in_the_middle_of_rl_is_the_adapted_policy(tmp_path: Path)
 def test_without_peft_the_recipe_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(InputError, match=r"pip install 'rlsp\[lora\]'"):
-        native.check(nano("model.lora={}"))
+        preflight.check(nano("model.lora={}"))
     done = CliRunner().invoke(app, ["run", "nano", "--set", "model.lora={}", "--dry-run"])
     assert done.exit_code != 0
-    native.check(nano())
+    preflight.check(nano())
     stages.open_policy("nano")
 
 
 def test_a_wrong_target_is_refused_before_anything_is_loaded() -> None:
     with pytest.raises(InputError, match=r"model\.lora\.targets: LlamaForCausalLM has no linear layer 'query'"):
-        native.check(nano("model.lora={targets=['query']}"))
+        preflight.check(nano("model.lora={targets=['query']}"))
 
 
 def test_a_directory_with_an_adapter_is_refused(tiny_model: LlamaForCausalLM, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_it_is_short_and_stands_alone() -> None:
         elif isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
     ours = {name for name in imported if name.split(".")[0] == "rlsp"}
-    allowed = ("rlsp.tasks", "rlsp.verifiers", "rlsp.demonstrations", "rlsp.checkpoints", "rlsp.types")
+    allowed = ("rlsp.tasks", "rlsp.verifiers", "rlsp.demonstrations", "rlsp.model_files", "rlsp.types")
     assert ours and all(name.startswith(allowed) for name in ours)
     assert not any(name.split(".")[0] in {"trl", "peft", "accelerate"} for name in imported)
 

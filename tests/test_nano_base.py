@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from rlsp.checkpoints import NANO_BASE
 from rlsp.config import PretrainRecipe, load
+from rlsp.files import read_json
+from rlsp.model_files import NANO_BASE
 from rlsp.models import load_policy, load_tokenizer
 from rlsp.nano.skills import measure
 from rlsp.nano.tokenizer import build_tokenizer
-from rlsp.runs import read_json
 from rlsp.tasks import countdown
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlsp import runs
+from rlsp import files, runs
 from rlsp.config import REPOSITORY_RECIPES, PretrainRecipe, Recipe, load
 from rlsp.config.algorithms import ALGORITHMS
 from rlsp.engines import native
@@ -43,7 +43,7 @@ def test_recipe_runs_two_steps(path: Path, tmp_path: Path) -> None:
     recipe = small(path, tmp_path)
     run = runs.create(tmp_path / "run", recipe)
     report = native.run(recipe, run, Silent())
-    steps = [values for _, values in runs.read_lines(run.path("rl", "metrics.jsonl"))]
+    steps = [values for _, values in files.read_lines(run.path("rl", "metrics.jsonl"))]
     assert [values["step"] for values in steps] == [1, 2]
     assert all(values.get("logprob_gap", 0.0) < 1e-4 for values in steps), "a step may have nothing to learn from"
     assert {"base", "rlsp", "self-consistency"} <= set(run.evaluations())

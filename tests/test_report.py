@@ -20,12 +20,13 @@ from rlsp.behaviours.grounded import rates
 from rlsp.config import Recipe, load, to_toml
 from rlsp.config.exploration import ExplorationRecipe
 from rlsp.errors import InputError
+from rlsp.files import JsonLines, write_json, write_records
 from rlsp.report import build
 from rlsp.report.evaluations import BASE, Summary, difference
 from rlsp.report.examples import QUOTAS, choose
 from rlsp.report.traces import MEANINGS, mark, visible
 from rlsp.report.training import rl_training
-from rlsp.runs import MetricsLog, Run, create, write_json, write_records
+from rlsp.runs import Run, create
 from rlsp.tasks.countdown import problem, replay
 from rlsp.types import Exploration, Finish, Problem, Rollout, Score, Verdict
 
@@ -87,13 +88,14 @@ def add_evaluation(
         },
     } | summary
     write_json(run.path("evaluation", f"{name}.json"), values)
+    run.finish(f"evaluation/{name}")
     write_records(run.path("evaluation", f"{name}.rollouts.jsonl.zst"), rollouts)
     write_records(run.path("evaluation", f"{name}.scores.jsonl.zst"), scores)
     return values
 
 
 def add_metrics(run: Run, steps: int) -> None:
-    log = MetricsLog(run.path("rl", "metrics.jsonl"))
+    log = JsonLines(run.path("rl", "metrics.jsonl"))
     for step in range(1, steps + 1):
         values = {
             "step": step,
@@ -104,11 +106,11 @@ def add_metrics(run: Run, steps: int) -> None:
             "reward_exploration": -0.1,
             "length": 20.0,
         }
-        values |= {"kl": 0.01, "behaviour/checks": 1.5, "tokens": 80, "seconds_sampling": 1.0}
+        values |= {"kl": 0.01, "behaviour/checks": 1.5, "tokens": 80}
         if step > 2:
             values["length_right"] = 30.0
         log.write(values)
-    MetricsLog(run.path("sft", "metrics.jsonl")).write({"step": 1, "loss": 1.5, "padding": 0.1, "tokens": 100})
+    JsonLines(run.path("sft", "metrics.jsonl")).write({"step": 1, "loss": 1.5, "padding": 0.1, "tokens": 100})
 
 
 @pytest.fixture
@@ -399,7 +401,7 @@ def test_every_part_of_the_exploration_reward_is_drawn_in_a_style_told_without_i
         | {"exploration": {name: given.get(name, {"weight": 0.0}) for name in names}}
     )
     run = create(tmp_path / "run", every)
-    MetricsLog(run.path("rl", "metrics.jsonl")).write({"step": 1} | {f"exploration/{name}": 0.1 for name in names})
+    JsonLines(run.path("rl", "metrics.jsonl")).write({"step": 1} | {f"exploration/{name}": 0.1 for name in names})
     training = rl_training(run, every)
     assert training is not None
     chart = next(each for each in training.main if each.identity == "rl-exploration")

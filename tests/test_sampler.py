@@ -29,7 +29,7 @@ from rlsp.rollouts import Prompt, SamplingSettings, native
 from rlsp.rollouts.draw import draw
 from rlsp.rollouts.llama import LlamaDecoder
 from rlsp.rollouts.native import NativeSampler, _Batch
-from rlsp.rollouts.rows import KeysValues
+from rlsp.rollouts.rows import KeysValues, RowCache
 from rlsp.types import Finish, Rollout
 from tests.shrunk import TINY
 
@@ -421,3 +421,61 @@ def test_a_model_that_is_broken_is_named(sampler: NativeSampler) -> None:
     sampler.model.model.norm.weight.data[0] = float("nan")
     with pytest.raises(Exception, match=r"(?i)nan|finite"):
         sampler.sample([Prompt("p", (5, 6))], 1, settings(), seed=0, policy_version=0)
+
+
+# Memory that runs short
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_out_of_memory_halves_the_cache_and_changes_no_token(
+    tiny_model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    prompts = [Prompt(f"p{number}", (5 + number, 6, 7)) for number in range(6)]
+    settings = SamplingSettings(1.0, 12, 90)
+    sampler = NativeSampler(tiny_model, tokenizer)
+    wanted = sampler.sample(prompts, 2, settings, 0, 0)
+    tried: list[int] = []
+
+    class Short(RowCache):
+        def __init__(self, rows: int, *arguments: Any) -> None:
+            tried.append(rows)
+            if rows > 2:
+                raise error
+            super().__init__(rows, *arguments)
+
+    monkeypatch.setattr("rlsp.rollouts.native.RowCache", Short)
+    with pytest.warns(UserWarning, match="cache of 90 tokens: going on with 45; set sampling.cache_tokens to that"):
+        again = sampler.sample(prompts, 2, settings, 0, 0)
+    assert tried == [6, 3, 1]
+    assert [each.response_ids for each in again] == [each.response_ids for each in wanted]
+    sampler.sample(prompts, 2, settings, 1, 0)
+    assert tried == [6, 3, 1, 1], "the next call begins with what fits"
+
+
+@pytest.mark.filterwarnings("ignore:out of memory while sampling")
+def test_memory_too_short_for_one_sequence_is_an_error(
+    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("rlsp.rollouts.native.RowCache", short)
+    sampler = NativeSampler(tiny_model, tokenizer)
+    with pytest.raises(InputError, match=r"too short for sampling one prompt and response of 15 tokens"):
+        sampler.sample([Prompt("p", (5, 6, 7))], 1, SamplingSettings(1.0, 12, 90), 0, 0)
+
+
+def test_another_error_is_not_taken_for_it(
+    tiny_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr("rlsp.rollouts.native.RowCache", broken)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        NativeSampler(tiny_model, tokenizer).sample([Prompt("p", (5, 6, 7))], 1, SamplingSettings(1.0, 12, 90), 0, 0)

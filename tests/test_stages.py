@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rlsp.config import Recipe, load
-from rlsp.engines import native, stages
+from rlsp.engines import native, preflight, stages
 from rlsp.engines.estimate import estimate
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
@@ -58,12 +58,12 @@ def test_a_file_is_drawn_from_as_a_whole(tmp_path: Path) -> None:
 def test_a_step_that_needs_more_problems_than_there_are_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     recipe = from_file(tmp_path, 20, "rl.prompts_per_step=24", "rl.minibatch_rollouts=24")
     with pytest.raises(InputError, match=r"a step needs 24: lower rl\.prompts_per_step"):
-        native.check(recipe)
+        preflight.check(recipe)
 
 
 def test_long_prompts_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"longer than sampling\.max_prompt_tokens = 3"):
-        native.check(from_file(tmp_path, 40, "sampling.max_prompt_tokens=3"))
+        preflight.check(from_file(tmp_path, 40, "sampling.max_prompt_tokens=3"))
 
 
 def test_a_shared_trunk_takes_no_memory_for_a_second_one() -> None:
@@ -75,10 +75,10 @@ def test_a_shared_trunk_takes_no_memory_for_a_second_one() -> None:
 
 def test_a_shared_trunk_needs_a_plain_head(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load(Recipe, "nano", ["rl.critic_trunk=shared"])
-    native.check(recipe)
-    monkeypatch.setattr(native, "has_plain_head", lambda _: False)
+    preflight.check(recipe)
+    monkeypatch.setattr(preflight, "has_plain_head", lambda _: False)
     with pytest.raises(InputError, match=r"llama soft-caps or scales its logits: leave rl\.critic_trunk out"):
-        native.check(recipe)
+        preflight.check(recipe)
 
 
 def test_a_compiler_is_asked_for_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_a_compiler_is_asked_for_before_anything_is_written(monkeypatch: pytest.
     with pytest.raises(
         InputError, match=r"model\.compile = true needs a C\+\+ compiler, and there is no no-such-compiler"
     ):
-        native.check(load(Recipe, "nano", ["model.compile=true"]))
+        preflight.check(load(Recipe, "nano", ["model.compile=true"]))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -128,12 +128,11 @@ def test_demonstrations_longer_than_the_budget_are_not_taught() -> None:
         Demonstration(problem, trace, "search") for problem, trace in zip(drawn, [short, long] * 2, strict=True)
     ]
     progress = Remembering()
-    logged: list[dict[str, float]] = []
-    stages.finetune(stages.open_policy("nano"), demonstrations, recipe, progress, logged.append)
+    logged = stages.finetune(stages.open_policy("nano"), demonstrations, recipe, progress)
     assert progress.said == ["2 of 4 demonstrations exceed the response budget: left out"]
     assert logged[-1]["tokens"] < 2 * 40
-    with pytest.raises(InputError, match="no examples"):
-        stages.finetune(stages.open_policy("nano"), demonstrations[1::2], recipe, progress, logged.append)
+    with pytest.raises(InputError, match=r"all 2 demonstrations exceed sampling\.max_response_tokens = 40: raise it"):
+        stages.finetune(stages.open_policy("nano"), demonstrations[1::2], recipe, progress)
 
 
 def test_rl_trains_on_the_problems_that_the_run_directory_holds(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ import torch
 
 from rlsp.config import Recipe, load
 from rlsp.engines import stages
-from rlsp.engines.progress import Silent
 from rlsp.rl.loop import Iteration
-from tests.shrunk import SHRUNK
+from tests.shrunk import SHRUNK, reinforce
 
 STEPS = 4
 
@@ -17,8 +16,7 @@ STEPS = 4
 def train(*settings: str) -> list[Iteration]:
     torch.manual_seed(0)
     recipe = load(Recipe, "nano", [*SHRUNK, f"rl.steps={STEPS}", "probe={every = 2, problems = 6}", *settings])
-    batches = list(stages.training_problems(recipe))
-    return list(stages.reinforce(stages.open_policy("nano"), batches, recipe, Silent()))
+    return list(reinforce(stages.open_policy("nano"), recipe))
 
 
 def lengths(iterations: list[Iteration]) -> list[list[int]]:

@@ -40,7 +40,7 @@ from rlsp.rl.advantages import gae, token_rewards, whiten
 from rlsp.rl.batch import Batch, Experience, collate, microbatches
 from rlsp.rl.diagnostics import explained_variance
 from rlsp.rl.experience import gather
-from rlsp.rl.loop import train
+from rlsp.rl.loop import Training
 from rlsp.rl.streams import Streams, SummedRewards
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
@@ -770,7 +770,9 @@ def ten_steps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> lis
         }
     )
     steps, sampler = [], NativeSampler(model, tokenizer)
-    for iteration in train(recipe, model, tokenizer, sampler, [golden_problems()] * 10, explorer_for(recipe)):
+    training = Training(recipe, model, tokenizer, sampler, explorer_for(recipe))
+    for step in range(10):
+        iteration = training.iterate(step, golden_problems())
         facts = {
             "lengths": [rollout.length for rollout in iteration.rollouts],
             "correct": [int(score.verdict.correct) for score in iteration.scores],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from rlsp import runs
+from rlsp import files, runs
 from rlsp.cli import app
 from rlsp.cli.reward_tables import print_tokens
 from rlsp.config import Recipe, load
@@ -85,9 +85,9 @@ def test_explain_reads_a_stored_rollout(tmp_path: Path) -> None:
             Score(problem.id, sample, verdict, Exploration(-step, {"length": -step}), 0.8, 0.8 - 0.2 * step)
             for sample in (0, 1)
         ]
-        runs.write_records(run.path("rl", "rollouts", f"{step:06d}.jsonl.zst"), rollouts)
-        runs.write_records(run.path("rl", "scores", f"{step:06d}.jsonl.zst"), scores)
-    runs.write_records(run.path("problems", "train.jsonl"), [problem])
+        files.write_records(run.path("rl", "rollouts", f"{step:06d}.jsonl.zst"), rollouts)
+        files.write_records(run.path("rl", "scores", f"{step:06d}.jsonl.zst"), scores)
+    files.write_records(run.path("problems", "train.jsonl"), [problem])
     assert "+0.4000" in call("explain", str(run.directory)).output, "the last step"
     assert "+0.6000" in call("explain", str(run.directory), "--step", "1", "--sample", "1").output
     assert "no sample 7" in refused("explain", str(run.directory), "--sample", "7")
@@ -98,7 +98,7 @@ def test_explain_reads_a_stored_rollout(tmp_path: Path) -> None:
 
 def test_plan_takes_length_from_a_run_and_its_kl_unless_one_is_given(tmp_path: Path) -> None:
     run = runs.create(tmp_path / "run", load(Recipe, "nano"))
-    runs.write_text(run.path("rl", "metrics.jsonl"), '{"step": 1, "length": 40, "kl": 0}\n')
+    files.write_text(run.path("rl", "metrics.jsonl"), '{"step": 1, "length": 40, "kl": 0}\n')
     arguments = ("plan", "nano", "--run", str(run.directory))
     assert "taxes nothing" in refused(*arguments)
     assert "mean length 40 tokens" in call(*arguments, "--kl", "0.13").output
@@ -121,9 +121,9 @@ def test_explain_shows_a_stored_rollout_without_its_model(tmp_path: Path) -> Non
     tokens = (0.0, -0.05, -0.05)
     exploration = Exploration(-0.2, {"length": -1.0, "repetition": -0.1}, {"repetition": tokens})
     score = Score("p", 0, Verdict(True, "2", Reason.MATCH), exploration, 0.8, 0.76)
-    runs.write_records(run.path("rl", "rollouts", "000001.jsonl.zst"), [rollout])
-    runs.write_records(run.path("rl", "scores", "000001.jsonl.zst"), [score])
-    runs.write_records(run.path("problems", "train.jsonl"), [problem])
+    files.write_records(run.path("rl", "rollouts", "000001.jsonl.zst"), [rollout])
+    files.write_records(run.path("rl", "scores", "000001.jsonl.zst"), [score])
+    files.write_records(run.path("problems", "train.jsonl"), [problem])
     done = call("explain", str(run.directory))
     assert done.exit_code == 0, done.output
     assert "length:  3 tokens, EOS included" in done.output and "estimated" not in done.output

@@ -105,9 +105,9 @@ def test_a_runs_last_tenth_tells_length_and_kl(tmp_path: Path) -> None:
         of_run(run.directory)
     log = run.path("rl", "metrics.jsonl")
     log.parent.mkdir()
-    log.write_text("".join(json.dumps({"length": n, "kl": n / 100}) + "\n" for n in range(1, 21)))
+    log.write_text("".join(json.dumps({"step": n, "length": n, "kl": n / 100}) + "\n" for n in range(1, 21)))
     assert of_run(run.directory) == (19.5, pytest.approx(0.195))
-    log.write_text('{"length": 3}\n')
+    log.write_text('{"step": 1, "length": 3}\n')
     with pytest.raises(InputError, match="--length and --kl"):
         of_run(run.directory)
 

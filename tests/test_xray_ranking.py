@@ -13,7 +13,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from rlsp.config import REPOSITORY_RECIPES, Recipe, load
-from rlsp.engines import native
+from rlsp.engines import preflight
 from rlsp.errors import InputError
 from rlsp.exploration.composite import Composite, Weighted
 from rlsp.exploration.judge import rubric
@@ -357,17 +357,17 @@ def test_pieces_keep_their_length_in_any_order(nano: Tokens) -> None:
 def test_a_job_does_not_start_on_a_reward_that_ranks_wrongly() -> None:
     recipe = load(Recipe, "nano", [*SHRUNK, "demonstrations.count=8", "reward.alpha=0"])
     with pytest.raises(InputError, match="--accept-reward-risks") as refused:
-        native.check(recipe)
+        preflight.check(recipe)
     assert "right beats wrong, both short" in str(refused.value)
-    assert native.check(recipe, accept_reward_risks=True) == ""
-    assert native.check(load(Recipe, "nano", [*SHRUNK, "demonstrations.count=8"])) == ""
+    assert preflight.check(recipe, accept_reward_risks=True) == ""
+    assert preflight.check(load(Recipe, "nano", [*SHRUNK, "demonstrations.count=8"])) == ""
 
 
 def test_signals_that_are_normalised_apart_are_not_ranked_by_their_scale() -> None:
     heavy = [*SHRUNK, "demonstrations.count=8", "exploration.length.weight=50"]
     with pytest.raises(InputError, match="ranks standard responses wrongly"):
-        native.check(load(Recipe, "nano", heavy))
-    reason = native.check(load(Recipe, "nano", [*heavy, "reward.mix=advantage"]))
+        preflight.check(load(Recipe, "nano", heavy))
+    reason = preflight.check(load(Recipe, "nano", [*heavy, "reward.mix=advantage"]))
     assert reason.startswith("the reward's ranking was not checked: reward.mix = 'advantage'")
 
 

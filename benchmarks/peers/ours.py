@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import cycle
+from itertools import count, cycle
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -24,7 +24,7 @@ from rlsp.models import load_tokenizer, token_logprobs, trunk_of
 from rlsp.optim import adamw
 from rlsp.prompts import stop_ids
 from rlsp.rl.batch import Batch, Experience, microbatches
-from rlsp.rl.loop import Iteration, train
+from rlsp.rl.loop import Iteration, Training
 from rlsp.rl.streams import Streams
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
@@ -210,7 +210,8 @@ class Ours:
         self.policy = stages.open_policy(self.recipe.model.path)
         batches = list(stages.training_problems(self.recipe))
         parts = (self.policy.model, self.policy.tokenizer, self.policy.sampler)
-        self.steps: Iterator[Iteration] = train(self.recipe, *parts, cycle(batches), explorer_for(self.recipe))
+        training = Training(self.recipe, *parts, explorer_for(self.recipe))
+        self.steps: Iterator[Iteration] = map(training.iterate, count(), cycle(batches))
         return {}
 
     def evaluate(self) -> Message:
@@ -220,8 +221,8 @@ class Ours:
         iteration = next(self.steps)
         return {
             "lengths": [each.length for each in iteration.rollouts],
-            "sampling": iteration.metrics["seconds_sampling"],
-            "update": iteration.metrics["seconds_update"],
+            "sampling": iteration.seconds["sampling"],
+            "update": iteration.seconds["update"],
         }
 
 

@@ -59,6 +59,9 @@ def adapt(model: PreTrainedModel, settings: LoraRecipe) -> None:
     except ModuleNotFoundError as error:
         raise InputError("model.lora trains adapters of the package peft: pip install 'rlsp[lora]'") from error
     layers = _targets(model, settings)
+    widest = max(min(layer.get_parameter("weight").shape) for layer in layers.values())
+    if settings.rank > widest:
+        raise InputError(f"model.lora.rank = {settings.rank} exceeds the width of every layer, {widest}: lower it")
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # annotated int, only ever divided

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
@@ -24,9 +23,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from rlsp.checkpoints import resolve
 from rlsp.errors import InputError
 from rlsp.lora import copy_sharing_frozen, without_adapters
+from rlsp.model_checks import RESTORE, check_config, check_files, check_stops, check_tokenizer, reading
+from rlsp.model_files import resolve
 
 logging.disable_progress_bar()  # rlsp shows its own
 
@@ -42,30 +42,23 @@ def load_config(path: str) -> PretrainedConfig:
     """The model's configuration.
 
     Raises:
-        InputError: there is none that transformers itself knows, or its weights are quantized.
+        InputError: there is none that transformers itself knows, a size in it makes no model, or its weights are
+            quantized.
     """
-    try:
-        config = AutoConfig.from_pretrained(resolve(path), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"model {path!r}: its config.json can't be used: {error}") from error
-    if quantized := getattr(config, "quantization_config", None):
-        method = quantized["quant_method"] if isinstance(quantized, dict) else quantized.quant_method
-        raise InputError(
-            f"model {path!r} is quantized ({method}): its weights can't be trained; give the model in full precision, "
-            "or load it with transformers, dequantize it and save it again"
-        )
+    directory = resolve(path)
+    with reading(path, "its config.json"):
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        check_config(path, config)
     return config
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """Raises InputError when there is none, or when it has no EOS token: a policy could then never stop."""
-    directory = resolve(path)
-    try:
+    """Raises InputError when there is none, when it has no EOS token: a policy could then never stop, or when it is not
+    the model's."""
+    directory, config = resolve(path), load_config(path)
+    with reading(path, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"model {path!r}: its tokenizer can't be loaded: {error}") from error
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"model {path!r}: its tokenizer has no eos_token, so no response could ever end; set one")
+    check_tokenizer(path, tokenizer, config)
     return tokenizer
 
 
@@ -77,7 +70,8 @@ def load_policy(path: str, device: torch.device) -> PreTrainedModel:
         InputError: it can't be loaded that way.
     """
     directory, config = resolve(path), load_config(path)
-    try:
+    check_files(path, directory, config)
+    with reading(path, "it"):
         opened: Any = AutoModelForCausalLM.from_pretrained(
             directory,
             config=config,
@@ -85,15 +79,28 @@ def load_policy(path: str, device: torch.device) -> PreTrainedModel:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"model {path!r} can't be loaded: {error}") from error
     model, loaded = opened
+    if mismatched := sorted(loaded["mismatched_keys"]):
+        name, found, wanted = mismatched[0]
+        raise InputError(
+            f"model {path!r}: {len(mismatched)} weights have other shapes than config.json asks for: {name} is "
+            f"{list(found)} and not {list(wanted)}; {RESTORE}"
+        )
     if missing := sorted(loaded["missing_keys"]):
         raise InputError(
-            f"model {path!r}: {len(missing)} weights that config.json asks for are not in its files: {missing[0]} …"
+            f"model {path!r}: {len(missing)} weights that config.json asks for are not in its files: {missing[0]} …; "
+            f"{RESTORE}"
         )
+    layers = [name for name in loaded["unexpected_keys"] if ".layers." in f".{name}"]
+    if layers:
+        raise InputError(
+            f"model {path!r}: {len(layers)} weights in its files belong to layers that config.json does not ask for: "
+            f"{min(layers)} …; {RESTORE}"
+        )
+    check_stops(path, directory, model)
     nn.Module.to(model, device)
     return model.eval()
 
@@ -183,11 +190,13 @@ def logits_at(model: PreTrainedModel, positions_B: Tensor, **inputs: object) -> 
 
 @torch.no_grad()
 def check_logits(model: PreTrainedModel) -> None:
-    """Raises InputError when the model makes its logits in a way that `logits_at` and `token_logprobs` do not know:
-    sampling and training would then share the same wrong distribution."""
+    """Raises InputError when the model's logits are not finite, or made in a way that `logits_at` and `token_logprobs`
+    do not know: sampling and training would then share the same wrong distribution."""
     ids_BT = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
     ours = logits_at(model, torch.tensor([7], device=model.device), input_ids=ids_BT, use_cache=False)
     theirs = model(input_ids=ids_BT, use_cache=False).logits[:, 7]
+    if not theirs.isfinite().all():
+        raise InputError(f"the logits of {type(model).__name__} are NaN or infinite: its weights are broken; {RESTORE}")
     if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
         raise InputError(
             f"{type(model).__name__} makes its logits in a way that rlsp does not know (they differ from its head's "

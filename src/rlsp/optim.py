@@ -16,7 +16,10 @@ FLOOR = 0.1
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss or gradient is NaN or infinite; no weight has been touched by it."""
+    """A loss or gradient is NaN or infinite; no weight has been touched by it. `rows`: the minibatch's rollouts, in
+    RL."""
+
+    rows: tuple[int, ...] = ()
 
 
 def finite(value: Tensor, name: str) -> Tensor:
@@ -27,8 +30,8 @@ def finite(value: Tensor, name: str) -> Tensor:
     """
     if not torch.isfinite(value):
         raise NonFiniteLossError(
-            f"{name} is {value.item()}: stopped before the optimizer. Lower the learning rate, or look for NaN in the "
-            "model's weights"
+            f"the {name} is {value.item()}: stopped before the optimizer. Lower the learning rate, or look for NaN in "
+            "the model's weights."
         )
     return value
 

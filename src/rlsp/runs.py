@@ -1,47 +1,60 @@
 """The run directory: what every stage writes and every reader finds.
 
-    manifest.json                 resolved recipe, fingerprints of its model and data, versions, stages finished
+    manifest.json                 resolved recipe, fingerprints of its model and data, versions, and of each stage that
+                                  is finished its files with their hashes
     problems/{train,test}.jsonl
     demonstrations.jsonl
     sft/metrics.jsonl, sft/model/
-    rl/metrics.jsonl, rl/alarms.jsonl, rl/at-alarm/ (where an alarm ended it)
+    rl/metrics.jsonl, rl/seconds.jsonl, rl/alarms.jsonl
     rl/model/, rl/rollouts/000001.jsonl.zst, rl/scores/000001.jsonl.zst …
+    {sft,rl}/checkpoints/000001/  see checkpoints.py
     evaluation/NAME.json, evaluation/NAME.rollouts.jsonl.zst, evaluation/NAME.scores.jsonl.zst
     report.html
 
-Files appear whole or not at all: they are written beside their place and renamed into it. Metrics are appended.
+Files appear whole or not at all (see files.py). Metrics are appended.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import json
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-import zstandard
-from pydantic import ValidationError
-
-from rlsp import checkpoints
-from rlsp.config import Recipe
+from rlsp import model_files
+from rlsp.config import Recipe, restore
 from rlsp.errors import InputError
-from rlsp.types import from_json, to_json
+from rlsp.files import check_writable, read_json, read_lines, sha256, sweep, write_json
 
-T = TypeVar("T")
 MANIFEST = "manifest.json"
-AT_ALARM = ("rl", "at-alarm")
-"""Where an alarm that pauses training saves the policy."""
-ZST_PIECE = 1 << 14
-"""Bytes of a `.zst` file that are decompressed at a time."""
+FREE = (
+    "checkpoints.",
+    *(f"exploration.judge.{key}" for key in ("api_key_variable", "base_url", "cache", "concurrency", "max_failures")),
+    *(f"exploration.judge.{key}" for key in ("retries", "timeout_seconds", "token_budget")),
+)
+"""Begins the keys that a run may go on with other values of: they decide no token."""
+EVALUATION = "evaluation/"
+"""Begins the names of the stages that evaluate."""
+Verb = Literal["run", "train"]
+KINDS = {
+    "verb": str,
+    "recipe": dict,
+    "inputs": dict,
+    "stages": dict,
+    "versions": dict,
+    "python": str,
+    "machine": str,
+    "git": str,
+}
+"""What a manifest holds."""
+SHOWN = 5
+"""So many differences between recipes are told."""
 PACKAGES = ("rlsp", "torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -61,27 +74,48 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """Raises InputError when this is no run directory."""
         path = self.path(MANIFEST)
-        if not path.is_file():
-            raise InputError(f"{self.directory} is no run directory: it has no {MANIFEST}")
+        if not os.path.isfile(path):  # unlike Path.is_file, of any name
+            raise InputError(f"{self.directory!s:.200} is no run directory: it has no {MANIFEST}; give a run's")
         manifest = read_json(path)
-        if not isinstance(manifest, dict) or not manifest.keys() >= {"recipe", "inputs", "stages"}:
-            raise InputError(f"{self.directory} is no run directory: its {MANIFEST} is not one of rlsp's")
+        kinds = KINDS.items()
+        if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), kind) for key, kind in kinds):
+            raise InputError(f"{self.directory} is no run directory: its {MANIFEST} is not one of rlsp's; give a run's")
+        for stage, made in manifest["stages"].items():
+            if not isinstance(made, dict) or any(_leaves(name) for name in (stage, *made)):
+                raise InputError(f"{path}: stage {stage!r:.80} names what is not in the run; put it back from a copy")
         return manifest
 
+    @property
+    def verb(self) -> Verb:
+        """The command that goes on with it."""
+        return "train" if self.manifest()["verb"] == "train" else "run"
+
     def recipe(self) -> Recipe:
-        try:
-            return Recipe.model_validate(self.manifest()["recipe"])
-        except ValidationError as error:
-            raise InputError(f"{self.path(MANIFEST)}: its recipe can't be read: {error}") from None
+        return restore(self.manifest()["recipe"], f"{self.path(MANIFEST)}: its recipe can't be read")
 
     def finished(self, stage: str) -> bool:
         return stage in self.manifest()["stages"]
 
-    def finish(self, stage: str) -> None:
-        """Record that `stage` is complete: a later call of the same run skips it."""
+    def finish(self, stage: str, *products: Path) -> None:
+        """Record that `stage` is complete, and the hashes of what it has made (files, or directories of them): a later
+        call of the same run skips it."""
         manifest = self.manifest()
-        manifest["stages"] = [*manifest["stages"], stage]
+        files = sorted(file for each in products for file in (each.rglob("*") if each.is_dir() else [each]))
+        made = {str(file.relative_to(self.directory)): sha256(file) for file in files if file.is_file()}
+        manifest["stages"] |= {stage: made}
         write_json(self.path(MANIFEST), manifest)
+
+    def check(self) -> None:
+        """Raises InputError when a file of a finished stage is no longer what it was."""
+        for stage, made in self.manifest()["stages"].items():
+            for name, digest in made.items():
+                path = self.path(name)
+                if not path.is_file() or sha256(path) != digest:
+                    what = "is not what it was when" if path.is_file() else "is missing since"
+                    raise InputError(
+                        f"{path} {what} stage {stage!r} was finished: put it back from a copy, or start over by "
+                        "--overwrite"
+                    )
 
     def clear(self, stage: str) -> Path:
         """The stage's directory, emptied of what an unfinished attempt left."""
@@ -96,9 +130,34 @@ class Run:
         return sorted(self.path("rl", kind).glob("*.jsonl.zst"))
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
-        """Every evaluation's summary by name."""
-        files = sorted(self.path("evaluation").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-        return {path.stem: read_json(path) for path in files}
+        """The summary of every finished evaluation that is still there, by name, in the order they were made."""
+        names = [stage.removeprefix(EVALUATION) for stage in self.manifest()["stages"] if stage.startswith(EVALUATION)]
+        files = {name: self.path("evaluation", f"{name}.json") for name in names}
+        return {name: read_json(path) for name, path in files.items() if path.is_file()}
+
+
+def _leaves(name: str) -> bool:
+    """Whether a path, relative to a directory, could lead out of it."""
+    return Path(name).is_absolute() or ".." in Path(name).parts
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The numbers of each step; empty without the file.
+
+    Raises:
+        InputError: a line is no object of numbers, or names no step.
+    """
+    if not path.exists():
+        return []
+    metrics = []
+    for number, values in read_lines(path):
+        if not isinstance(values, dict) or type(values.get("step")) is not int:
+            raise InputError(f"{path}:{number}: metrics of a step are needed, got {values!r:.80}; remove the line")
+        for name, value in values.items():
+            if type(value) not in (int, float):
+                raise InputError(f"{path}:{number}: {name!r:.80} is no number: {value!r:.80}; remove the line")
+        metrics.append(values)
+    return metrics
 
 
 def exists(directory: Path) -> bool:
@@ -107,9 +166,9 @@ def exists(directory: Path) -> bool:
     Raises:
         InputError: there is something else, which no flag makes us touch.
     """
-    if directory.exists() and not directory.is_dir():
+    if os.path.lexists(directory) and not os.path.isdir(directory):
         raise InputError(f"{directory} is a file, not a directory: give another --out")
-    if not directory.exists() or not any(directory.iterdir()):
+    if not os.path.isdir(directory) or not any(directory.iterdir()):
         return False
     try:
         Run(directory).manifest()
@@ -118,8 +177,8 @@ def exists(directory: Path) -> bool:
     return True
 
 
-def create(directory: Path, recipe: Recipe) -> Run:
-    """Make a run directory; what it is about to do stands in its manifest.
+def create(directory: Path, recipe: Recipe, verb: Verb = "run") -> Run:
+    """Make a run directory; what it is about to do stands in its manifest. `verb`: the command that goes on with it.
 
     Raises:
         InputError: the directory is in use, or a file of the recipe is missing.
@@ -127,12 +186,13 @@ def create(directory: Path, recipe: Recipe) -> Run:
     inputs = _inputs(recipe)
     if exists(directory):
         raise InputError(f"{directory} holds another run: give another --out")
-    check_writable(directory, overwrite=True)
+    check_writable(directory, overwrite=True, directory=True)
     directory.mkdir(parents=True, exist_ok=True)
     manifest = {
+        "verb": verb,
         "recipe": recipe.model_dump(mode="json"),
         "inputs": inputs,
-        "stages": [],
+        "stages": {},
         "versions": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -146,31 +206,61 @@ def resume(directory: Path, recipe: Recipe) -> Run:
     """The run that stands there, to go on with it.
 
     Raises:
-        InputError: it is no run, it was made by another recipe or from another model or data, or an alarm paused it and
-            the policy saved then would be lost.
+        InputError: it is no run, it was made by another recipe or from another model or data, or files that it has made
+            were lost or changed.
     """
     run = Run(directory)
     manifest = run.manifest()
-    if (saved := run.path(*AT_ALARM)).exists():
-        raise InputError(
-            f"an alarm paused {directory}, and RL can't go on where it was: it would begin again and delete the policy "
-            f"saved in {saved}. Begin a new training with that policy by `rlsp train RECIPE --set model.path={saved} "
-            "--set seed=N --out` another directory; or move the policy elsewhere to repeat this RL; or start over by "
-            "--overwrite"
-        )
-    then = _flat(manifest["recipe"]) | manifest["inputs"]
-    now = _flat(recipe.model_dump(mode="json")) | _inputs(recipe)
     changed = [
-        f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
-        for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key)
+        change
+        for key, change in (changes(run.recipe(), recipe) | _changed(manifest["inputs"], _inputs(recipe))).items()
+        if not key.startswith(FREE)
     ]
     if changed:
+        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise InputError(
-            f"{directory} was made by another recipe or from other files: {', '.join(changed)}; start over by "
-            "--overwrite, or give another --out"
+            f"{directory} was made by another recipe or from other files: {', '.join(changed[:SHOWN])}{more}; start "
+            "over by --overwrite, or give another --out"
         )
+    sweep(directory)
+    run.check()
+    write_json(directory / MANIFEST, manifest | {"recipe": recipe.model_dump(mode="json")})
     return run
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Inside, no other process can lock the directory, which is made if need be.
+
+    Raises:
+        InputError: another one has it, or it can't be made.
+    """
+    check_writable(directory, overwrite=True, directory=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is at work in {directory}: wait until it has ended, or give another --out"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def changes(then: Recipe, now: Recipe) -> dict[str, str]:
+    """The keys that differ, and how: "rl.steps was 50 and is 60"."""
+    return _changed(*(_flat(each.model_dump(mode="json")) for each in (then, now)))
+
+
+def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    }
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -181,160 +271,23 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_writable(path: Path, overwrite: bool, read: Iterable[Path | None] = ()) -> None:
-    """Raises InputError, before any work, when `path` can't become a file or directory of results: it is one of the
-    files that are `read`, it exists and may not be overwritten, or its parent is none."""
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists: replace it by --overwrite, or give another --out")
-    if any(each is not None and each.resolve() == path.resolve() for each in read):
-        raise InputError(f"{path} is what is read: results would replace it; give another --out")
-    parent = next(each for each in path.absolute().parents if each.exists())
-    try:
-        with tempfile.TemporaryFile(dir=parent):
-            pass
-    except OSError as error:
-        raise InputError(f"{path} can't be written into {parent}: {error.strerror}; give another --out") from None
-
-
 def remove(directory: Path, recipe: Recipe) -> None:
-    """Delete a run, to start over.
+    """Delete what is in a run directory, to start over.
 
     Raises:
         InputError: the recipe reads its model or its problems from inside it.
     """
-    for path in (checkpoints.resolve(recipe.model.path), *recipe.task.files):
+    for path in (model_files.resolve(recipe.model.path), *recipe.task.files):
         if path.resolve().is_relative_to(directory.resolve()):
             raise InputError(f"{path} lies in {directory}, which --overwrite would delete: give another --out")
-    shutil.rmtree(directory)
+    for each in directory.iterdir():
+        shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
 
 
 def _inputs(recipe: Recipe) -> dict[str, str]:
     """Fingerprints of what the recipe reads."""
-    inputs = {"model's files": checkpoints.fingerprint(checkpoints.resolve(recipe.model.path))}
-    return inputs | {f"file {path}": checkpoints.fingerprint(path) for path in recipe.task.files}
-
-
-def write_json(path: Path, value: Any) -> None:
-    _replace(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def write_text(path: Path, text: str) -> None:
-    _replace(path, text.encode())
-
-
-def read_json(path: Path) -> Any:
-    """Raises InputError on a missing or broken file."""
-    try:
-        return _parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: can't be read as JSON: {error}") from None
-
-
-def write_records(path: Path, records: Iterable[Any]) -> None:
-    """Dataclasses as JSONL, compressed when the name ends in `.zst` or `.gz`."""
-    lines = "".join(json.dumps(to_json(record)) + "\n" for record in records).encode()
-    _replace(path, _compress(lines, path.suffix))
-
-
-def read_records(path: Path, cls: type[T]) -> Iterator[T]:
-    """The records of a JSONL file, plain, `.zst` or `.gz`.
-
-    Raises:
-        InputError: a missing file, or a line that is not such a record.
-    """
-    for number, values in read_lines(path):
-        yield from_json(cls, values, where=f"{path}:{number}")
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number, JSON value) of each line of a JSONL file, plain, `.zst` or `.gz`.
-
-    Raises:
-        InputError: the file can't be read, or a line is no JSON.
-    """
-    try:
-        text = _decompress(path.read_bytes(), path.suffix).decode("utf-8-sig")
-    except (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError) as error:
-        reason = getattr(error, "strerror", None) or error  # an OSError's text repeats the path
-        raise InputError(f"{path}: can't be read as JSONL: {reason}") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, _parse(line)
-            except ValueError as error:
-                raise InputError(f"{path}:{number}: not JSON: {error}; write one whole object a line") from None
-
-
-def _parse(text: str) -> Any:
-    """Raises ValueError when the text is no JSON, or nested deeper than the parser goes."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _compress(content: bytes, suffix: str) -> bytes:
-    if suffix == ".gz":
-        return gzip.compress(content, mtime=0)
-    return zstandard.ZstdCompressor(level=3).compress(content) if suffix == ".zst" else content
-
-
-def _decompress(content: bytes, suffix: str) -> bytes:
-    """Raises ValueError or EOFError when the compressed data is cut short."""
-    if suffix == ".gz":
-        return gzip.decompress(content)
-    return _decompress_frames(content) if suffix == ".zst" else content
-
-
-def _decompress_frames(content: bytes) -> bytes:
-    """Every frame of `.zst`: files that are appended to, joined or compressed in parallel have several. Fed by pieces,
-    since what a frame leaves over is copied.
-
-    Raises:
-        ValueError: a frame is cut short, or there is none.
-    """
-    decompressor = zstandard.ZstdDecompressor()
-    frame = decompressor.decompressobj()
-    text: list[bytes] = []
-    for start in range(0, len(content), ZST_PIECE):
-        rest = content[start : start + ZST_PIECE]
-        while rest:
-            if frame.eof:
-                frame = decompressor.decompressobj()
-            text.append(frame.decompress(rest))
-            rest = frame.unused_data
-    if not frame.eof:
-        raise ValueError("the compressed data is cut short")
-    return b"".join(text)
-
-
-class MetricsLog:
-    """Appends one JSON object a line, flushed at once."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-
-    def write(self, metrics: Mapping[str, float]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(metrics)) + "\n")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Raises InputError when the file system says no."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} can't be written: {error.strerror or error}; make room, or write elsewhere") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    inputs = {"model's files": model_files.fingerprint(model_files.resolve(recipe.model.path))}
+    return inputs | {f"file {path}": model_files.fingerprint(path) for path in recipe.task.files}
 
 
 def _version(package: str) -> str:

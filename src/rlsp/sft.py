@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlsp.checkpoints import Checkpoint, optimizer_state, restore_optimizer, restore_weights, weights
 from rlsp.config import SftRecipe
 from rlsp.errors import InputError
 from rlsp.models import token_logprobs
@@ -27,6 +28,76 @@ class Example:
     response_start: int
 
 
+class Finetuning:
+    """SFT of `model`, in place, step by step.
+
+    Raises:
+        InputError: an example has no response, or is longer than a batch.
+    """
+
+    def __init__(self, model: PreTrainedModel, examples: Sequence[Example], settings: SftRecipe, seed: int) -> None:
+        _check(examples, settings)
+        self.model, self.settings, rng = model, settings, Random(seed)
+        epochs = [length_bucketed(examples, settings.batch_tokens, rng) for _ in range(settings.epochs)]
+        self.batches = [batch for epoch in epochs for batch in epoch]
+        if settings.optimizer == "muon":
+            self.optimizers = muon(model, settings.learning_rate, settings.weight_decay)
+        else:
+            self.optimizers = [adamw(model.parameters(), settings.learning_rate, settings.weight_decay)]
+
+    @property
+    def steps(self) -> int:
+        return len(self.batches)
+
+    def step(self, number: int) -> dict[str, float]:
+        """One optimizer step on the batch of that number, from 0.
+
+        Returns:
+            The step's metrics.
+
+        Raises:
+            NonFiniteLossError: before the optimizer is reached.
+        """
+        batch, settings = self.batches[number], self.settings
+        share = warmup_cosine(number, self.steps, settings.warmup_share)
+        for optimizer in self.optimizers:
+            set_learning_rate(optimizer, settings.learning_rate * share)
+        ids_BT, mask_BT = collate(batch, self.model.device)
+        logprobs_N, _ = token_logprobs(self.model, ids_BT, mask_BT)
+        loss = -logprobs_N.mean()
+        finite(loss, "SFT loss").backward()
+        grad_norm = finite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.grad_clip), "gradient norm")
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad(set_to_none=True)
+        tokens = sum(len(example.ids) for example in batch)
+        return {
+            "step": number + 1,
+            "steps": self.steps,
+            "loss": loss.item(),
+            "grad_norm": grad_norm.item(),
+            "tokens": tokens,
+            "padding": 1 - tokens / ids_BT.numel(),
+        }
+
+    def snapshot(self, step: int) -> Checkpoint:
+        """The training after `step` steps."""
+        tensors = weights("policy", self.model) | {"cpu_rng": torch.get_rng_state()}
+        if self.model.device.type == "cuda":
+            tensors["cuda_rng"] = torch.cuda.get_rng_state(self.model.device)
+        for number, optimizer in enumerate(self.optimizers):
+            tensors |= optimizer_state(f"optimizer-{number}", optimizer)
+        return Checkpoint(step, tensors, {})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        restore_weights("policy", self.model, checkpoint.tensors)
+        for number, optimizer in enumerate(self.optimizers):
+            restore_optimizer(f"optimizer-{number}", optimizer, checkpoint.tensors)
+        torch.set_rng_state(checkpoint.tensors["cpu_rng"])
+        if self.model.device.type == "cuda":
+            torch.cuda.set_rng_state(checkpoint.tensors["cuda_rng"], self.model.device)
+
+
 def train(
     model: PreTrainedModel,
     examples: Sequence[Example],
@@ -34,42 +105,10 @@ def train(
     seed: int,
     on_step: Callable[[dict[str, float]], None],
 ) -> None:
-    """Fine-tune `model` in place; `on_step` receives the metrics of each step.
-
-    Raises:
-        InputError: an example has no response, or is longer than a batch.
-        NonFiniteLossError: before the optimizer is reached.
-    """
-    _check(examples, settings)
-    rng = Random(seed)
-    epochs = [list(length_bucketed(examples, settings.batch_tokens, rng)) for _ in range(settings.epochs)]
-    batches = [batch for epoch in epochs for batch in epoch]
-    if settings.optimizer == "muon":
-        optimizers = muon(model, settings.learning_rate, settings.weight_decay)
-    else:
-        optimizers = [adamw(model.parameters(), settings.learning_rate, settings.weight_decay)]
-    for step, batch in enumerate(batches):
-        share = warmup_cosine(step, len(batches), settings.warmup_share)
-        for optimizer in optimizers:
-            set_learning_rate(optimizer, settings.learning_rate * share)
-        ids_BT, mask_BT = collate(batch, model.device)
-        logprobs_N, _ = token_logprobs(model, ids_BT, mask_BT)
-        loss = -logprobs_N.mean()
-        finite(loss, "SFT loss").backward()
-        grad_norm = finite(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip), "gradient norm")
-        for optimizer in optimizers:
-            optimizer.step()
-        model.zero_grad(set_to_none=True)
-        on_step(
-            {
-                "step": step + 1,
-                "steps": len(batches),
-                "loss": loss.item(),
-                "grad_norm": grad_norm.item(),
-                "tokens": sum(len(example.ids) for example in batch),
-                "padding": 1 - sum(len(example.ids) for example in batch) / ids_BT.numel(),
-            }
-        )
+    """All steps; `on_step` receives the metrics of each."""
+    tuning = Finetuning(model, examples, settings, seed)
+    for number in range(tuning.steps):
+        on_step(tuning.step(number))
 
 
 def length_bucketed(examples: Sequence[Example], batch_tokens: int, rng: Random) -> Iterator[list[Example]]:

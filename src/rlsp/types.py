@@ -7,6 +7,7 @@ rollouts, and on rollouts that another program made.
 from __future__ import annotations
 
 import dataclasses
+import math
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -71,6 +72,13 @@ class Problem(_Record):
     source: str = ""
     grading: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        checked_identity(self.id)
+        if not is_text(self.question):
+            raise ValueError("the question holds half of a surrogate pair, which is no text")
+        if not 0 <= self.level < 10**6:
+            raise ValueError(f"level {self.level!r:.40} is none: levels are 1 to 999999, and 0 where there are none")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Demonstration(_Record):
@@ -100,8 +108,15 @@ class Rollout(_Record):
     policy_version: int
 
     def __post_init__(self) -> None:
+        checked_identity(self.problem_id)
         if not self.response_ids:
             raise ValueError("a rollout has at least one sampled token")
+        if len(self.logprobs) != len(self.response_ids):
+            raise ValueError(f"{len(self.logprobs)} logprobs for {len(self.response_ids)} sampled tokens")
+        if min(self.response_ids) < 0 or min(self.prompt_ids, default=0) < 0 or self.sample < 0:
+            raise ValueError("token ids and samples count from 0")
+        if not (all(map(math.isfinite, self.logprobs)) and math.isfinite(self.temperature)):
+            raise ValueError("logprobs and temperature are finite numbers")
 
     @property
     def length(self) -> int:
@@ -176,6 +191,24 @@ class Alarm(_Record):
     after: float
     sentence: str
     proof: tuple[Proof, ...]
+
+
+def checked_identity(name: str) -> str:
+    """A problem's id.
+
+    Raises:
+        ValueError: it is no plain text, or could lead out of a directory that files named by ids are put into.
+    """
+    if not is_text(name) or any(ord(each) < 32 for each in name):
+        raise ValueError(f"the id {name!r:.80} is no line of text")
+    if ".." in name.replace("\\", "/").split("/"):
+        raise ValueError(f"the id {name!r:.80} has a part '..', as paths that lead elsewhere have: leave it out")
+    return name
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be encoded: JSON can carry half of a surrogate pair, which no program can."""
+    return text.isascii() or text.encode(errors="ignore").decode() == text
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}

@@ -11,10 +11,15 @@ from rich.text import Text
 from rlsp.cli import (
     compare,
     demos,
+    doctor,
     evaluate,
+    export,
+    fork,
     pretrain,
     quickstart,
+    replay,
     report,
+    resume,
     reward,
     run,
     sample,
@@ -24,7 +29,8 @@ from rlsp.cli import (
     train,
     verify,
 )
-from rlsp.errors import InputError, Paused
+from rlsp.cli.terminal import paragraph
+from rlsp.errors import Diverged, InputError, Paused, Stopped
 
 app = typer.Typer(
     help="Turn a language model into a reasoning model (RLSP, arXiv 2502.06773). Start with: rlsp quickstart",
@@ -35,6 +41,11 @@ app = typer.Typer(
 for name, verb in (
     ("quickstart", quickstart.quickstart),
     ("run", run.run),
+    ("doctor", doctor.doctor),
+    ("resume", resume.resume),
+    ("fork", fork.fork),
+    ("export", export.export),
+    ("replay", replay.replay),
     ("pretrain", pretrain.pretrain),
     ("demos", demos.demos),
     ("sft", sft.sft),
@@ -52,13 +63,21 @@ app.add_typer(reward.app, name="reward")
 
 
 def main() -> None:
-    """Run the command line; what the user gave wrong is printed without a traceback, exit code 2, and so is why
-    training paused, exit code 3."""
+    """Run the command line. Without a traceback end: what the user gave wrong, with exit code 2, a training that paused
+    itself (3), one whose loss is not finite (4), and one that a signal stopped (128 + the signal's number)."""
     try:
         app()
     except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), paragraph(str(error))))
         sys.exit(2)
     except Paused as reason:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("paused: ", "bold yellow"), str(reason)))
         sys.exit(3)
+    except Diverged as reason:
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("diverged: ", "bold red"), str(reason)))
+        sys.exit(4)
+    except Stopped as request:
+        Console(stderr=True, soft_wrap=True).print(
+            Text.assemble(("stopped: ", "bold yellow"), f"{request}; a training goes on where it was by --resume")
+        )
+        sys.exit(128 + request.signal)

@@ -6,7 +6,7 @@ from rlsp.cli.options import OutFile, RecipeArgument, ReplaceOption, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.config import Recipe, load
 from rlsp.errors import InputError
-from rlsp.runs import check_writable, write_records
+from rlsp.files import check_writable, write_records
 
 
 def demos(recipe: RecipeArgument, out: OutFile, settings: SetOption = None, overwrite: ReplaceOption = False) -> None:

@@ -24,8 +24,8 @@ from rlsp.cli.verdicts import print_agreement, print_benchmark
 from rlsp.config import Recipe, load_for_evaluation, override, to_toml
 from rlsp.errors import InputError
 from rlsp.evaluation import grading
+from rlsp.files import check_writable, write_json, write_records, write_text
 from rlsp.rollouts import foreign
-from rlsp.runs import check_writable, write_json, write_records, write_text
 from rlsp.tasks.splits import Split
 from rlsp.types import to_json
 from rlsp.verifiers import verify_all
@@ -136,7 +136,7 @@ def _benchmark(recipe: Recipe, samples: int, judge: Settings, out: Path | None, 
         raise InputError(f"{out} is a file, not a directory: give another --out")
     if samples > 1 and not temperature:
         raise InputError(f"{samples} samples at temperature 0 are one and the same: raise --temperature")
-    check_writable(out, overwrite)
+    check_writable(out, overwrite, directory=True)
     from rlsp.engines import stages
     from rlsp.evaluation.benchmark import summarise
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from rlsp.errors import InputError
 from rlsp.verifiers.settings import STRICT, Settings
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe's TOML file, or the name of one that ships: nano …")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe's key.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+StepOption = Annotated[
+    str | None, typer.Option(metavar="N|best", help="The RL step; by default the newest whole checkpoint's.")
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an existing run directory.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Delete an existing run directory first.")]
 ReplaceOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -36,3 +41,14 @@ RisksOption = Annotated[
 def judging(lenient: bool = False, deadline: float = STRICT.deadline_seconds, trusted_code: bool = False) -> Settings:
     """How the verb was told to judge."""
     return Settings("lenient" if lenient else "strict", deadline, trusted_code)
+
+
+def step_or_best(text: str | None) -> int | Literal["best"] | None:
+    """Raises InputError when a --step is neither a number nor `best`."""
+    if text is None:
+        return None
+    if text == "best":
+        return "best"
+    if not text.isdecimal():
+        raise InputError(f"--step {text!r}: give the number of an RL step, or best")
+    return int(text)

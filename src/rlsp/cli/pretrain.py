@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlsp.cli.options import OutFile, RecipeArgument, ReplaceOption, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.config import PretrainRecipe, load
-from rlsp.runs import check_writable
+from rlsp.files import check_writable
 
 
 def pretrain(
@@ -13,7 +13,7 @@ def pretrain(
 ) -> None:
     """Train a nano base model from generated text and measure the skills that search needs."""
     resolved = load(PretrainRecipe, recipe, settings or [])
-    check_writable(out, overwrite)
+    check_writable(out, overwrite, directory=True)
     from rlsp.nano.pretrain import pretrain as make
 
     with LiveProgress() as progress:

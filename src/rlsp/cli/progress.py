@@ -40,7 +40,7 @@ class LiveProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self.name, self.total, self.started, self.printed, self.spoke = "", 0, 0.0, 0, 0.0
+        self.name, self.total, self.before, self.started, self.printed, self.spoke = "", 0, 0, 0.0, 0, 0.0
         self.bar: TaskID | None = None
 
     def __enter__(self) -> LiveProgress:
@@ -52,21 +52,22 @@ class LiveProgress:
     ) -> None:
         self.bars.stop()
 
-    def stage(self, name: str, total: int) -> None:
-        self.name, self.total, self.printed = name, total, 0
+    def stage(self, name: str, total: int, done: int = 0) -> None:
+        self.name, self.total, self.before = name, total, done
+        self.printed = done * LINES_PER_STAGE // total
         self.started = self.spoke = time.perf_counter()
-        self.bar = self.bars.add_task(name, total=total, note="", rate="")
+        self.bar = self.bars.add_task(name, total=total, completed=done, note="", rate="")
 
     def advance(self, done: int, note: str = "") -> None:
         assert self.bar is not None
         now = time.perf_counter()
         elapsed = now - self.started
-        rate = f"{done / elapsed:.1f}/s" if elapsed > 0 else ""
+        rate = f"{(done - self.before) / elapsed:.1f}/s" if elapsed > 0 else ""
         self.bars.update(self.bar, completed=done, note=note, rate=rate)
         due = done * LINES_PER_STAGE // self.total
         if not console.is_terminal and (due > self.printed or now - self.spoke > SECONDS_PER_LINE):
             self.printed, self.spoke = due, now
-            left = elapsed / done * (self.total - done)
+            left = elapsed / (done - self.before) * (self.total - done)
             console.print(f"{self.name}: {done}/{self.total}  {rate}  {elapsed:.0f}s, {left:.0f}s left  {note}")
 
     def say(self, message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +26,7 @@ from rlsp.cli.terminal import say_if
 from rlsp.config import Recipe, load, override, to_toml
 from rlsp.errors import InputError
 from rlsp.reward import warnings
-from rlsp.runs import Run
+from rlsp.runs import Run, Verb
 from rlsp.verifiers.settings import STRICT, Settings
 
 
@@ -51,9 +53,9 @@ def run(
         overrides += [override("task.name", "data"), override("task.data", data)]
     resolved = load(Recipe, recipe, overrides)
     if dry_run:
-        from rlsp.engines import native
+        from rlsp.engines import preflight
 
-        say_if(native.check(resolved, judging(trusted_code=trust), accept_risks))
+        say_if(preflight.check(resolved, judging(trusted_code=trust), accept_risks))
         print_plan(resolved)
         return
     execute(resolved, out or Path("runs") / resolved.name, resume, overwrite, judging(trusted_code=trust), accept_risks)
@@ -70,40 +72,46 @@ def execute(
     """Run what the directory has not finished yet and show the outcome."""
     from rlsp.engines import native
 
-    directory = open_directory(out, recipe, resume, overwrite, judge, accept_risks)
-    with LiveProgress() as progress:
+    with opened(out, recipe, "run", resume, overwrite, judge, accept_risks) as directory, LiveProgress() as progress:
         report = native.run(recipe, directory, progress, judge)
     print_results(f"{recipe.name}, seed {recipe.seed}", directory.evaluations().values())
     print_differences(directory)
     console.print(f"report: {report}", soft_wrap=True)
 
 
-def open_directory(
-    path: Path, recipe: Recipe, resume: bool, overwrite: bool, judge: Settings, accept_risks: bool = False
-) -> Run:
+@contextmanager
+def opened(
+    path: Path,
+    recipe: Recipe,
+    verb: Verb,
+    resume: bool,
+    overwrite: bool,
+    judge: Settings,
+    accept_risks: bool = False,
+) -> Iterator[Run]:
     """A new run directory, or an existing one as the user wants it: asked on a terminal, refused elsewhere. Nothing is
-    made or deleted for a recipe whose model, problems or reward will not do.
+    made or deleted for a recipe whose model, problems or reward will not do. Inside, it is locked.
 
     Raises:
-        InputError: they will not do, the directory exists and no flag says what to do, or it is another recipe's.
+        InputError: they will not do, the directory exists and no flag says what to do, it is another recipe's, or
+            another process is at work in it.
     """
-    from rlsp.engines import native, stages
+    from rlsp.engines import preflight, stages
 
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite deletes it: give one of them")
-    say_if(native.check(recipe, judge, accept_risks))
+    say_if(preflight.check(recipe, judge, accept_risks))
     stages.open_policy(recipe.model.path, recipe.sampling.engine)
-    if not runs.exists(path):
-        return runs.create(path, recipe)
-    if not (resume or overwrite) and sys.stdin.isatty():
+    exists = runs.exists(path)
+    if exists and not (resume or overwrite) and sys.stdin.isatty():
         answer = typer.prompt(f"{path} exists: resume, overwrite or quit?", default="quit")
         resume, overwrite = answer == "resume", answer == "overwrite"
-    if resume:
-        return runs.resume(path, recipe)
-    if overwrite:
-        runs.remove(path, recipe)
-        return runs.create(path, recipe)
-    raise InputError(f"{path} exists: go on with it by --resume, start over by --overwrite, or give another --out")
+    if exists and not (resume or overwrite):
+        raise InputError(f"{path} exists: go on with it by --resume, start over by --overwrite, or give another --out")
+    with runs.locked(path):
+        if exists and overwrite:
+            runs.remove(path, recipe)
+        yield runs.resume(path, recipe) if exists and resume else runs.create(path, recipe, verb)
 
 
 def print_plan(recipe: Recipe) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rlsp.cli.options import OutFile, RecipeArgument, ReplaceOption, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.config import Recipe, load
 from rlsp.errors import InputError
-from rlsp.runs import check_writable, read_records, write_records
+from rlsp.files import check_writable, read_records, write_records
 from rlsp.types import Problem
 
 
@@ -28,7 +29,10 @@ def sample(
     check_writable(out, overwrite, (problems,))
     asked = list(read_records(problems, Problem))
     if not asked:
-        raise InputError(f"{problems}: no problems in it")
+        raise InputError(f"{problems}: no problems in it; write some by rlsp tasks filter")
+    [(name, count)] = Counter(problem.id for problem in asked).most_common(1)
+    if count > 1:
+        raise InputError(f"{problems}: problem {name!r:.80} is there {count} times; keep one, and ask for --samples")
     from rlsp.engines import stages
 
     policy = stages.open_policy(resolved.model.path, resolved.sampling.engine)

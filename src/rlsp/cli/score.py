@@ -27,8 +27,8 @@ from rlsp.config import Recipe, load
 from rlsp.errors import InputError
 from rlsp.evaluation.grading import grade
 from rlsp.exploration import explorer_for
+from rlsp.files import check_writable, read_records, write_records
 from rlsp.rollouts import foreign
-from rlsp.runs import check_writable, read_records, write_records
 from rlsp.types import Problem, Rollout
 from rlsp.verifiers.settings import STRICT, Settings
 
@@ -73,10 +73,17 @@ def _score_by_recipe(recipe: Recipe, rollouts: Path, problems: Path | None, judg
         raise InputError("rollouts of rlsp lack their questions: give them by --problems FILE")
     asked, answered = list(read_records(problems, Problem)), list(read_records(rollouts, Rollout))
     if not answered:
-        raise InputError(f"{rollouts}: no rollouts in it")
+        raise InputError(f"{rollouts}: no rollouts in it; give a file that rlsp sample has written")
     known = {problem.id for problem in asked}
     if strangers := [rollout.problem_id for rollout in answered if rollout.problem_id not in known]:
-        raise InputError(f"{rollouts}: {len(strangers)} rollouts of problems that {problems} lacks: {strangers[0]!r} …")
+        raise InputError(
+            f"{rollouts}: {len(strangers)} rollouts of problems that {problems} lacks: {strangers[0]!r:.80} …; "
+            "give the problems that were asked"
+        )
+    times = Counter((rollout.problem_id, rollout.sample) for rollout in answered)
+    for (name, number), count in times.most_common(1):
+        if count > 1:
+            raise InputError(f"{rollouts}: sample {number} of problem {name!r:.80} is there {count} times; keep one")
     for warning in reward.warnings(recipe):
         console.print(f"warning: {warning}", soft_wrap=True)
     scores = reward.score(asked, answered, explorer_for(recipe), recipe.reward, judge)

@@ -11,7 +11,8 @@ import typer
 from rlsp.cli.options import OutFile, RecipeArgument, ReplaceOption, SetOption
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.config import Recipe, load
-from rlsp.runs import check_writable, read_records, write_text
+from rlsp.errors import InputError
+from rlsp.files import check_writable, read_records, write_text
 from rlsp.types import Demonstration
 
 
@@ -24,14 +25,15 @@ def sft(
 ) -> None:
     """Fine-tune the recipe's model on demonstrations; writes a Hugging Face checkpoint and its metrics."""
     resolved = load(Recipe, recipe, settings or [])
-    check_writable(out / "model", overwrite)
+    check_writable(out / "model", overwrite, directory=True)
     examples = list(read_records(demonstrations, Demonstration))
+    if not examples:
+        raise InputError(f"{demonstrations}: no demonstrations in it; write some by rlsp demos")
     from rlsp.engines import stages
 
-    metrics: list[dict[str, float]] = []
     policy = stages.open_policy(resolved.model.path, resolved.sampling.engine)
     with LiveProgress() as progress:
-        stages.finetune(policy, examples, resolved, progress, metrics.append)
+        metrics = stages.finetune(policy, examples, resolved, progress)
     policy.save(out / "model")
     write_text(out / "metrics.jsonl", "".join(json.dumps(each) + "\n" for each in metrics))
     console.print(f"model: {out / 'model'}", soft_wrap=True)

@@ -34,7 +34,7 @@ def print_results(title: str, summaries: Iterable[Mapping[str, Any]]) -> None:
             f"{100 * row['accuracy']:.1f} % ({100 * low:.1f}–{100 * high:.1f})",
             f"{row['mean_tokens']:.1f}",
             f"{100 * row['truncated']:.1f} %",
-            *(f"{row['behaviours'][key]:.2f}" if row["behaviours"] else "–" for key in ("checks", "backtracks")),
+            *(f"{row['behaviours'][key]:.2f}" if key in row["behaviours"] else "–" for key in ("checks", "backtracks")),
         )
     console.print(table)
 

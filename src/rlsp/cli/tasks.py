@@ -27,9 +27,9 @@ from rlsp.cli.progress import console
 from rlsp.config import ColumnsRecipe, FilterRecipe, TaskRecipe
 from rlsp.demonstrations.search import unroll
 from rlsp.errors import InputError
-from rlsp.runs import check_writable, write_records
+from rlsp.files import check_writable, write_records
 from rlsp.tasks.benchmarks import BENCHMARKS
-from rlsp.tasks.data import COLUMNS
+from rlsp.tasks.data import COLUMNS, Item
 from rlsp.tasks.filters import Dropped
 from rlsp.tasks.readers import READERS
 from rlsp.tasks.splits import Split
@@ -124,7 +124,7 @@ def check(
     """Look at data: three prompts, references as read and as written, lengths, what would be left out and why."""
     task = _task(data, verifier, column, against, ngram, solved, solved_rate)
     render = _renderer(model, instruction, max_prompt_tokens)
-    items, kept, dropped = sources.survey(task)
+    items, kept, dropped = _survey(task)
     unread = _unreadable(kept)
     rows, rendered = len(kept) + len(dropped), [render(problem) for problem in kept]
     kept, too_long = _short_enough(kept, rendered, max_prompt_tokens)
@@ -159,13 +159,18 @@ def filter_data(
     check_writable(out, overwrite, (Path(data), solved))
     task = _task(data, verifier, column, against, ngram, solved, solved_rate)
     render = _renderer(model, instruction, max_prompt_tokens)
-    _, kept, dropped = sources.survey(task)
+    _, kept, dropped = _survey(task)
     if max_prompt_tokens is not None:
         kept, too_long = _short_enough(kept, [render(problem) for problem in kept], max_prompt_tokens)
         dropped += too_long
     print_dropped(dropped, len(kept))
     if not kept:
-        raise InputError(f"{data}: nothing is left to write")
+        first = dropped[0]
+        detail = f" ({first.detail:.200})" if first.detail else ""
+        raise InputError(
+            f"{data}: nothing is left to write: all {len(dropped)} rows are left out, the first for "
+            f"{first.reason}{detail}; correct them, or filter less"
+        )
     write_records(out, kept)
     console.print(f"{len(kept)} problems: {out}", soft_wrap=True)
 
@@ -204,6 +209,14 @@ def _task(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{'.'.join(map(str, first['loc'])) or 'DATA'}: {first['msg']}") from None
+
+
+def _survey(task: TaskRecipe) -> tuple[list[Item], list[Problem], list[Dropped]]:
+    """As `tasks.survey`. Raises InputError, too, when a problem names a verifier that there is none of."""
+    surveyed = sources.survey(task)
+    for name in sorted({item.problem.task for item in surveyed[0]}):
+        verifier_for(name)
+    return surveyed
 
 
 def _renderer(model: str | None, instruction: str, max_prompt_tokens: int | None) -> Callable[[Problem], Rendered]:

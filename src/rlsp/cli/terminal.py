@@ -26,6 +26,11 @@ def clean_lines(text: str) -> str:
     return "\n".join(map(clean, text.split("\n")))
 
 
+def paragraph(text: str) -> str:
+    """The lines that hold anything, without other control characters."""
+    return "\n".join(line for line in clean_lines(text).split("\n") if line.strip())
+
+
 def head(text: str, length: int) -> str:
     """The beginning, on one line of at most `length` characters."""
     line = clean(" ".join(text.split()))

@@ -17,7 +17,7 @@ from rlsp.cli.options import (
     VerifierOption,
     judging,
 )
-from rlsp.runs import check_writable, write_records
+from rlsp.files import check_writable, write_records
 from rlsp.verifiers.settings import STRICT
 
 app = typer.Typer(help="How far verdicts can be trusted.", no_args_is_help=True)

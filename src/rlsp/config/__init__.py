@@ -6,8 +6,8 @@ Sizes are in tokens, rates per optimiser step, seeds are integers. A key that no
 from rlsp.config.exploration import ExplorationRecipe, JudgeRecipe
 from rlsp.config.model import LoraRecipe, ModelRecipe
 from rlsp.config.pretraining import ArchitectureRecipe, CorpusRecipe, PretrainRecipe
-from rlsp.config.reading import REPOSITORY_RECIPES, load, load_for_evaluation, override, to_toml
-from rlsp.config.recipe import AlarmRecipe, Recipe, SamplingEngine, SftRecipe
+from rlsp.config.reading import REPOSITORY_RECIPES, changed, load, load_for_evaluation, override, restore, to_toml
+from rlsp.config.recipe import AlarmRecipe, CheckpointRecipe, Recipe, SamplingEngine, SftRecipe
 from rlsp.config.reward import RewardRecipe, ScheduleRecipe
 from rlsp.config.rl import RlRecipe
 from rlsp.config.task import ColumnsRecipe, FilterRecipe, TaskRecipe, is_file_reference
@@ -16,6 +16,7 @@ __all__ = [
     "REPOSITORY_RECIPES",
     "AlarmRecipe",
     "ArchitectureRecipe",
+    "CheckpointRecipe",
     "ColumnsRecipe",
     "CorpusRecipe",
     "ExplorationRecipe",
@@ -31,9 +32,11 @@ __all__ = [
     "ScheduleRecipe",
     "SftRecipe",
     "TaskRecipe",
+    "changed",
     "is_file_reference",
     "load",
     "load_for_evaluation",
     "override",
+    "restore",
     "to_toml",
 ]

@@ -7,7 +7,10 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from rlsp.config.recipe import SftRecipe
-from rlsp.config.section import Positive, Rate, Section, Share
+from rlsp.config.section import Positive, Rate, Section, Seed, Share
+
+LARGEST = 10**9
+"""Parameters of a model that is made from scratch on one machine."""
 
 
 class CorpusRecipe(Section):
@@ -45,13 +48,20 @@ class ArchitectureRecipe(Section):
             raise ValueError(f"hidden_size = {self.hidden_size} does not divide into {self.heads} heads of even size")
         return self
 
+    @model_validator(mode="after")
+    def _is_small(self) -> ArchitectureRecipe:
+        parameters = self.layers * self.hidden_size * (4 * self.hidden_size + 3 * self.intermediate_size)
+        if parameters > LARGEST:
+            raise ValueError(f"these sizes make {parameters:.1e} parameters, at most {LARGEST:.0e} are: lower them")
+        return self
+
 
 class PretrainRecipe(Section):
     """Makes the nano base model."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str = ""
-    seed: int = 0
+    seed: Seed = 0
     corpus: CorpusRecipe
     architecture: ArchitectureRecipe
     sft: SftRecipe

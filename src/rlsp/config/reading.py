@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,10 @@ from rlsp.errors import InputError
 
 PACKAGED_RECIPES = Path(__file__).parents[1] / "recipes"
 REPOSITORY_RECIPES = Path(__file__).parents[3] / "recipes"
+SHOWN = 5
+"""So many mistakes are told at once."""
+LONGEST = 80
+"""Characters of a wrong value that are told."""
 R = TypeVar("R", Recipe, PretrainRecipe)
 
 
@@ -56,6 +61,21 @@ def load_for_evaluation(name_or_path: str, overrides: Iterable[str] = ()) -> Rec
     )
 
 
+def changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """The recipe with some keys set.
+
+    Raises:
+        InputError: an unknown key or an impossible value.
+    """
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    for each in overrides:
+        _apply(values, each)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"recipe {recipe.name}: {_explain(error, Recipe)}") from None
+
+
 def override(key: str, value: str | float) -> str:
     """What sets a key to this very value for `load`: a text that looks like a number stays a text."""
     return f"{key}={_toml_value(value)}"
@@ -64,17 +84,32 @@ def override(key: str, value: str | float) -> str:
 def _load(cls: type[R], name_or_path: str, overrides: Iterable[str], purpose: object = None) -> R:
     path = find(name_or_path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {path}: not TOML: {error}") from None
+        values = _parse(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"recipe {path}: can't be read: {error.strerror}; give another file") from None
+    except ValueError as error:
+        raise InputError(f"recipe {path}: not TOML: {error}; write KEY = VALUE below [sections], in UTF-8") from None
     if cls is Recipe and "corpus" in values:
         raise InputError(f"recipe {path} makes a base model: use `rlsp pretrain`")
     for each in overrides:
         _apply(values, each)
+    return _checked(cls, values, f"recipe {path}", purpose)
+
+
+def restore(values: Any, where: str) -> Recipe:
+    """The recipe that `model_dump` made plain values of; `where` they stand leads the error.
+
+    Raises:
+        InputError: an unknown key or an impossible value.
+    """
+    return _checked(Recipe, values, where)
+
+
+def _checked(cls: type[R], values: Any, where: str, purpose: object = None) -> R:
     try:
         return cls.model_validate(values, context=purpose)
     except ValidationError as error:
-        raise InputError(f"recipe {path}: {_explain(error, cls)}") from None
+        raise InputError(f"{where}: {_explain(error, cls)}") from None
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -101,10 +136,10 @@ def find(name_or_path: str) -> Path:
     """The recipe's file. Raises InputError naming the recipes there are."""
     folder = PACKAGED_RECIPES if PACKAGED_RECIPES.is_dir() else REPOSITORY_RECIPES
     for path in (Path(name_or_path), folder / f"{name_or_path}.toml"):
-        if path.is_file():
+        if os.path.isfile(path):  # unlike Path.is_file, of any name
             return path
     names = ", ".join(sorted(path.stem for path in folder.glob("*.toml")))
-    raise InputError(f"no recipe {name_or_path!r}: give a TOML file or one of {names}")
+    raise InputError(f"no recipe {name_or_path!r:.200}: give a TOML file or one of {names}")
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -118,10 +153,24 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise InputError(f"--set {override!r}: {section!r} is a value, not a section")
+    values[last] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """The value in TOML; a text that is not one value stands for itself."""
     try:
-        values[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        values[last] = text
+        parsed = _parse(f"value = {text}")
+    except ValueError:
+        return text
+    return parsed["value"] if parsed.keys() == {"value"} else text
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Raises ValueError when the text is no TOML, or nested deeper than the parser goes."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _explain(error: ValidationError, cls: type[Section]) -> str:
@@ -137,8 +186,15 @@ def _explain(error: ValidationError, cls: type[Section]) -> str:
         elif item["type"] == "value_error":
             lines.append(f"{key + ': ' if key else ''}{item['ctx']['error']}")
         else:
-            lines.append(f"{key} = {item['input']!r}: {item['msg']}")
-    return "; ".join(lines)
+            lines.append(f"{key} = {_short(item['input'])}: {item['msg']}")
+    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return "; ".join(lines[:SHOWN]) + more
+
+
+def _short(value: Any) -> str:
+    """The value, or its beginning."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 
 def _keys_beside(cls: type[Section], location: tuple[int | str, ...]) -> list[str]:

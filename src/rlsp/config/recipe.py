@@ -11,9 +11,9 @@ from rlsp.config.exploration import ExplorationRecipe, LengthRecipe
 from rlsp.config.model import ModelRecipe
 from rlsp.config.reward import RewardRecipe
 from rlsp.config.rl import RlRecipe
-from rlsp.config.section import Positive, Rate, Section, Share
+from rlsp.config.section import Count, Positive, Rate, Section, Seed, Share, Temperature
 from rlsp.config.task import TaskRecipe
-from rlsp.config.watching import AlarmRecipe, ProbeRecipe
+from rlsp.config.watching import AlarmRecipe, CheckpointRecipe, ProbeRecipe
 
 SamplingEngine = Literal["native", "vllm"]
 EVALUATION_ALONE = object()
@@ -33,7 +33,7 @@ class SftRecipe(Section):
     """`batch_tokens` is the padded size of a batch; `warmup_share` the part of all steps that warms up. `optimizer`:
     `adamw`, as in the paper, or `muon`, which learns from scratch several times faster."""
 
-    epochs: Positive
+    epochs: Count
     learning_rate: Rate
     batch_tokens: Positive
     warmup_share: Share = 0.03
@@ -47,7 +47,7 @@ class SamplingRecipe(Section):
     embedded and for any attention model, or `vllm`."""
 
     engine: SamplingEngine = "native"
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Temperature = 1.0
     max_prompt_tokens: Positive
     max_response_tokens: Positive
     cache_tokens: Positive
@@ -57,7 +57,7 @@ class EvaluationRecipe(Section):
     """`problems` held-out problems, one sample each at `temperature`; 0 is greedy."""
 
     problems: Positive
-    temperature: Annotated[float, Field(ge=0)] = 1.0
+    temperature: Literal[0] | Temperature = 1.0
 
 
 class Recipe(Section):
@@ -65,7 +65,7 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str = ""
-    seed: int = 0
+    seed: Seed = 0
     model: ModelRecipe
     task: TaskRecipe
     demonstrations: DemonstrationRecipe | None = None
@@ -76,6 +76,7 @@ class Recipe(Section):
     rl: RlRecipe
     probe: ProbeRecipe | None = None
     alarms: AlarmRecipe = AlarmRecipe()
+    checkpoints: CheckpointRecipe = CheckpointRecipe()
     evaluation: EvaluationRecipe
 
     @property

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rlsp.config.algorithms import ALGORITHMS, DYNAMIC_SAMPLING_ROUNDS, Algorithm, AlgorithmName
-from rlsp.config.section import Positive, Rate, Section, Share
+from rlsp.config.section import Count, Positive, Rate, Section, Share
 
 CRITIC_DEFAULTS = {"critic_trunk": "own", "critic_warmup_steps": 4, "value_clip": 0.2, "gae_lambda": 0.95}
 VALUE_COEFFICIENT = 0.5
@@ -35,11 +35,11 @@ class RlRecipe(Section):
     `value_coefficient` × the critic's."""
 
     algorithm: AlgorithmName = "ppo"
-    steps: Positive
+    steps: Count
     prompts_per_step: Positive
     samples_per_prompt: Positive
     minibatch_rollouts: Positive
-    epochs: Positive = 1
+    epochs: Count = 1
     actor_learning_rate: Rate
     critic_learning_rate: Rate | None = None
     warmup_share: Share = 0.03

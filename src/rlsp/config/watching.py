@@ -41,3 +41,11 @@ class AlarmRecipe(Section):
     window: Annotated[int, Field(ge=3)] = 5
     pause: bool = False
     ignore: tuple[AlarmName, ...] = ()
+
+
+class CheckpointRecipe(Section):
+    """Where SFT and RL can go on after a break: after `every` so many steps, by default as often as it takes a tenth of
+    the time at most. The `keep` newest are kept, and the best by [probe]."""
+
+    every: Positive | None = None
+    keep: Positive = 2

@@ -6,8 +6,8 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    def stage(self, name: str, total: int) -> None:
-        """A stage of `total` units begins; the one before has ended."""
+    def stage(self, name: str, total: int, done: int = 0) -> None:
+        """A stage of `total` units begins, or goes on after `done`; the one before has ended."""
 
     def advance(self, done: int, note: str = "") -> None:
         """`done` units of the stage are complete."""
@@ -17,7 +17,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    def stage(self, name: str, total: int) -> None: ...
+    def stage(self, name: str, total: int, done: int = 0) -> None: ...
 
     def advance(self, done: int, note: str = "") -> None: ...
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,31 +11,34 @@ from random import Random
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlsp import checkpoints, sft, tasks
+from rlsp import model_files, sft, tasks
+from rlsp.checkpoints import Checkpoint, restore_weights
 from rlsp.config import Recipe, SamplingEngine
 from rlsp.demonstrations.search import unroll
 from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.exploration import explorer_for
+from rlsp.files import read_records, write_records
 from rlsp.lora import adapted, merged
 from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
 from rlsp.passes import training_passes
 from rlsp.prompts import encode_prompt, encode_response, instruct
 from rlsp.reward import score
-from rlsp.rl.loop import Iteration, train
+from rlsp.rl.loop import Training
 from rlsp.rl.probe import Probe
 from rlsp.rollouts import Prompt, Sampler, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
 from rlsp.rollouts.vllm import VllmSampler
+from rlsp.runs import Run
 from rlsp.tasks.splits import Split
 from rlsp.types import Demonstration, Problem, Rollout, Score
 from rlsp.verifiers import verify
 from rlsp.verifiers.settings import STRICT, Settings
 
-DEMONSTRATION_SEED, TRAINING_SEED, EVALUATION_SEED, RESERVE_SEED = 1, 2, 3, 4
+DEMONSTRATION_SEED, TRAINING_SEED, EVALUATION_SEED, RESERVE_SEED, DOCTOR_SEED = 1, 2, 3, 4, 5
 """Streams of one recipe's seed: the problems demonstrated, trained on, the noise of evaluation, the problems in
-reserve."""
+reserve, the noise of the doctor's rollouts."""
 HELD_OUT_SEED = 0
 
 
@@ -48,7 +52,7 @@ class Policy:
 
     def save(self, directory: Path) -> None:
         """Write a Hugging Face checkpoint, adapters merged into the weights."""
-        checkpoints.save(merged(self.model), self.tokenizer, directory)
+        model_files.save(merged(self.model), self.tokenizer, directory)
 
 
 def open_policy(path: str, engine: SamplingEngine = "native") -> Policy:
@@ -58,6 +62,20 @@ def open_policy(path: str, engine: SamplingEngine = "native") -> Policy:
     if engine == "vllm":
         return Policy(model, tokenizer, VllmSampler(model, tokenizer, path))
     return Policy(model, tokenizer, NativeSampler(model, tokenizer))
+
+
+def policy_at(run: Run, checkpoint: Checkpoint) -> Policy:
+    """The policy of an RL checkpoint, plain: adapters are merged.
+
+    Raises:
+        InputError: the checkpoint is another recipe's.
+    """
+    recipe = run.recipe()
+    taught = run.path("sft", "model")
+    policy = open_policy(str(taught) if recipe.sft is not None else recipe.model.path)
+    with adapted(policy.model, recipe.model.lora, recipe.seed):
+        restore_weights("policy", policy.model, checkpoint.tensors)
+    return policy
 
 
 def stream(seed: int, purpose: int) -> int:
@@ -100,6 +118,21 @@ def reserve_problems(recipe: Recipe) -> list[Problem]:
     return tasks.problems(recipe.task, Split.TRAIN, wanted, stream(recipe.seed, RESERVE_SEED))
 
 
+def write_problems(recipe: Recipe, out: Run) -> list[Path]:
+    """The problems of every RL step in order, those in reserve, and the test problems, each in a file."""
+    train, test, spare = (out.path("problems", f"{name}.jsonl") for name in ("train", "test", "reserve"))
+    write_records(train, [problem for batch in training_problems(recipe) for problem in batch])
+    write_records(test, held_out_problems(recipe))
+    write_records(spare, reserve_problems(recipe))
+    return [train, test, spare]
+
+
+def problems_of_steps(run: Run, recipe: Recipe) -> list[list[Problem]]:
+    """What a run has drawn for each RL step."""
+    drawn = read_records(run.path("problems", "train.jsonl"), Problem)
+    return [list(islice(drawn, recipe.rl.prompts_per_step)) for _ in range(recipe.rl.steps)]
+
+
 def demonstrate(recipe: Recipe, progress: Progress) -> list[Demonstration]:
     """Unroll searches on training problems; each trace is replayed by the verifier before it counts.
 
@@ -121,13 +154,10 @@ def demonstrate(recipe: Recipe, progress: Progress) -> list[Demonstration]:
     return demonstrations
 
 
-def finetune(
-    policy: Policy,
-    demonstrations: Sequence[Demonstration],
-    recipe: Recipe,
-    progress: Progress,
-    log: Callable[[dict[str, float]], None],
-) -> None:
+@contextmanager
+def finetuning(
+    policy: Policy, demonstrations: Sequence[Demonstration], recipe: Recipe, progress: Progress
+) -> Iterator[sft.Finetuning]:
     """SFT of `policy`, in place. What sampling would cut off is not taught.
 
     Raises:
@@ -141,39 +171,52 @@ def finetune(
         response = encode_response(policy.tokenizer, demonstration.trace)
         if len(response) <= recipe.sampling.max_response_tokens:
             examples.append(sft.Example(prompt.ids + response, len(prompt.ids)))
+    if demonstrations and not examples:
+        raise InputError(
+            f"all {len(demonstrations)} demonstrations exceed sampling.max_response_tokens = "
+            f"{recipe.sampling.max_response_tokens}: raise it"
+        )
     if overlong := len(demonstrations) - len(examples):
         progress.say(f"{overlong} of {len(demonstrations)} demonstrations exceed the response budget: left out")
-
-    def on_step(metrics: dict[str, float]) -> None:
-        if metrics["step"] == 1:
-            progress.stage("SFT", int(metrics["steps"]))
-        progress.advance(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
-        log(metrics)
-
     with adapted(policy.model, recipe.model.lora, recipe.seed), training_passes(policy.model, recipe.model):
-        sft.train(policy.model, examples, recipe.sft, recipe.seed, on_step)
+        yield sft.Finetuning(policy.model, examples, recipe.sft, recipe.seed)
 
 
-def reinforce(
+def finetune(
+    policy: Policy, demonstrations: Sequence[Demonstration], recipe: Recipe, progress: Progress
+) -> list[dict[str, float]]:
+    """All steps of `finetuning`, and their metrics."""
+    metrics: list[dict[str, float]] = []
+    with finetuning(policy, demonstrations, recipe, progress) as tuning:
+        progress.stage("SFT", tuning.steps)
+        for number in range(tuning.steps):
+            metrics.append(tuning.step(number))
+            progress.advance(number + 1, f"loss {metrics[-1]['loss']:.3f}")
+    return metrics
+
+
+@contextmanager
+def reinforcing(
     policy: Policy,
-    batches: Sequence[Sequence[Problem]],
     recipe: Recipe,
-    progress: Progress,
     judging: Settings = STRICT,
     demonstrations: Sequence[Demonstration] = (),
     reserve: Sequence[Problem] = (),
-) -> Iterator[Iteration]:
-    """RL of `policy`, in place, one iteration at a time, each on one of the batches. `demonstrations`: what it has
-    learned from; `reserve`: what dynamic sampling draws replacements from."""
-    progress.stage("RL", recipe.rl.steps)
+) -> Iterator[Training]:
+    """RL of `policy`, in place. `demonstrations`: what it has learned from; `reserve`: what dynamic sampling draws
+    replacements from."""
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
     lora = recipe.model.lora and recipe.model.lora.model_copy(update={"dropout": 0.0})
     parts = (policy.model, policy.tokenizer, policy.sampler)
     with adapted(policy.model, lora, recipe.seed), training_passes(policy.model, recipe.model):
-        for iteration in train(recipe, *parts, batches, explorer, judging, probe, reserve):
-            metrics = iteration.metrics
-            progress.advance(iteration.step, f"accuracy {metrics['accuracy']:.2f}  length {metrics['length']:.0f}")
-            yield iteration
+        yield Training(recipe, *parts, explorer, judging, probe, reserve)
+
+
+def reinforcing_in(run: Run, policy: Policy, recipe: Recipe, judging: Settings) -> AbstractContextManager[Training]:
+    """`reinforcing` by what a run has drawn and demonstrated."""
+    shown = list(read_records(run.path("demonstrations.jsonl"), Demonstration)) if recipe.demonstrations else []
+    reserve = list(read_records(run.path("problems", "reserve.jsonl"), Problem))
+    return reinforcing(policy, recipe, judging, shown, reserve)
 
 
 def probe_of(policy: Policy, recipe: Recipe) -> Probe | None:

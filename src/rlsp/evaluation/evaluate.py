@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from rlsp.behaviours.grounded import rates
 from rlsp.evaluation.statistics import Interval, majority, wilson
@@ -40,6 +41,11 @@ class Summary:
     votes: float | None
     behaviours: dict[str, float]
     by_level: dict[int, LevelSummary]
+
+    def __post_init__(self) -> None:
+        shares = (self.accuracy, *self.interval, self.truncated)
+        if self.problems < 1 or not all(0 <= share <= 1 for share in shares) or not 0 <= self.mean_tokens < inf:
+            raise ValueError("a summary has problems, shares from 0 to 1 and a finite length")
 
 
 @dataclass(frozen=True, slots=True)

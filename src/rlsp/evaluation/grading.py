@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import ConfigDict
 
 from rlsp.errors import InputError
+from rlsp.files import read_lines
 from rlsp.rollouts import foreign
 from rlsp.rollouts.foreign import Answers
-from rlsp.runs import read_lines
 from rlsp.types import Finish, Problem, Reason, Score, Verdict, from_json
 from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
@@ -145,7 +145,7 @@ def check_unique(graded: Sequence[Graded], path: Path) -> None:
     seen: set[tuple[str, int]] = set()
     for each in graded:
         if (each.problem_id, each.sample) in seen:
-            raise InputError(f"{path}: sample {each.sample} of problem {each.problem_id!r} is judged twice")
+            raise InputError(f"{path}: sample {each.sample} of problem {each.problem_id!r} is judged twice; keep one")
         seen.add((each.problem_id, each.sample))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rlsp.errors import InputError
+from rlsp.files import read_lines
 from rlsp.rollouts.foreign import Response
-from rlsp.runs import read_lines
 
 
 def read(path: Path, responses: Sequence[Response]) -> dict[tuple[str, int], bool]:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from rlsp import checkpoints, sft
+from rlsp import model_files, sft
 from rlsp.config import ArchitectureRecipe, PretrainRecipe
 from rlsp.engines.progress import Progress
+from rlsp.files import write_json
 from rlsp.nano.corpus import documents
 from rlsp.nano.skills import measure
 from rlsp.nano.tokenizer import build_tokenizer
 from rlsp.prompts import encode_response
-from rlsp.runs import write_json
 
 DOCUMENTS_AT_ONCE = 5000
 
@@ -30,7 +30,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, progress: Progress) -> dict[str,
     Raises:
         InputError: `out` holds something that is no checkpoint.
     """
-    checkpoints.check_replaceable(out)
+    model_files.check_replaceable(out)
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer()
     model = build_model(recipe.architecture, tokenizer)
@@ -43,7 +43,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, progress: Progress) -> dict[str,
 
     sft.train(model, examples, recipe.sft, recipe.seed, on_step)
     skills = measure(model.eval(), tokenizer)
-    checkpoints.save(model, tokenizer, out)
+    model_files.save(model, tokenizer, out)
     write_json(out / "recipe.json", recipe.model_dump(mode="json"))
     write_json(out / "skills.json", skills)
     return skills

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rlsp.files import write_text
 from rlsp.report.page import render
-from rlsp.runs import Run, write_text
+from rlsp.runs import Run
 
 
 def build(run: Run) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rlsp.files import read_records
 from rlsp.report.traces import visible
-from rlsp.runs import Run, read_records
+from rlsp.runs import Run
 from rlsp.types import Alarm, Proof
 
 

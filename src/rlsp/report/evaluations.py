@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
+from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, place
 from rlsp.evaluation.statistics import Interval
-from rlsp.runs import Run, read_records
+from rlsp.files import read_records
+from rlsp.runs import Run
 from rlsp.types import Score, from_json
 
 BASE = "base"
@@ -30,10 +32,13 @@ class Difference:
 
 def read_evaluations(run: Run) -> list[Summary]:
     """Base, self-consistency, SFT, RLSP, then the others in the order in which they were made."""
-    found = [
-        from_json(Summary, summary, where=str(run.path("evaluation", f"{name}.json")))
-        for name, summary in run.evaluations().items()
-    ]
+    found = []
+    for name, values in run.evaluations().items():
+        path = run.path("evaluation", f"{name}.json")
+        summary = from_json(Summary, values, where=str(path))
+        if summary.name != name:
+            raise InputError(f"{path}: the summary of {summary.name!r:.80} stands here; put the right one back")
+        found.append(summary)
     return sorted(found, key=lambda each: place(each.name))
 
 

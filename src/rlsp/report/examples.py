@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from rlsp.evaluation.evaluate import Summary
+from rlsp.files import read_records
 from rlsp.report.evaluations import read_scores
 from rlsp.report.traces import MarkedLine, mark, visible
-from rlsp.runs import Run, read_records
+from rlsp.runs import Run
 from rlsp.types import Problem, Rollout, Verdict
 
 STAGES = ("base", "sft", "rlsp")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rlsp.config import Recipe, RewardRecipe
 from rlsp.report.figures import LINE_STYLES, Chart, Series, lines, smooth
 from rlsp.report.wording import compact, duration
-from rlsp.runs import Run, read_lines
+from rlsp.runs import Run, read_metrics
 
 Metrics = Mapping[str, float]
 
@@ -81,14 +80,6 @@ class Training:
     table: Table
 
 
-def read_metrics(path: Path) -> list[Metrics]:
-    """The metrics by step, the last line of a step that was run twice; empty without the file."""
-    if not path.is_file():
-        return []
-    by_step = {values["step"]: values for _, values in read_lines(path)}
-    return [by_step[step] for step in sorted(by_step)]
-
-
 def sft_chart(run: Run) -> Chart | None:
     metrics = read_metrics(run.path("sft", "metrics.jsonl"))
     loss = _series(metrics, {"loss": "loss"})
@@ -108,7 +99,7 @@ def rl_training(run: Run, recipe: Recipe) -> Training | None:
         len(metrics),
         [chart for chart in _main_charts(metrics, recipe, window) if chart],
         [chart for chart in (_health_chart(metrics, key, window) for key in HEALTH) if chart],
-        _facts(metrics, recipe),
+        _facts(metrics, read_metrics(run.path("rl", "seconds.jsonl")), recipe),
         window,
         _table(metrics, window),
     )
@@ -187,14 +178,14 @@ def _window(steps: int) -> int:
     return 1 if steps < 20 else 2 * max(1, steps // 30) + 1
 
 
-def _facts(metrics: Sequence[Metrics], recipe: Recipe) -> str:
+def _facts(metrics: Sequence[Metrics], seconds: Sequence[Metrics], recipe: Recipe) -> str:
     rollouts = recipe.rl.rollouts_per_step
     parts = [f"{len(metrics):,} steps of {rollouts:,} rollouts"]
     if tokens := sum(each.get("tokens", 0) for each in metrics):
         parts.append(f"{tokens / 1e6:,.2f} million tokens sampled")
-    for key, label in (("seconds_sampling", "sampling and judging"), ("seconds_update", "updates")):
-        if seconds := sum(each.get(key, 0) for each in metrics):
-            parts.append(f"{duration(seconds)} of {label}")
+    for key, label in (("sampling", "sampling and judging"), ("update", "updates")):
+        if taken := sum(each.get(key, 0) for each in seconds):
+            parts.append(f"{duration(taken)} of {label}")
     return ", ".join(parts)
 
 

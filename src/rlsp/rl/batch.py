@@ -3,7 +3,7 @@ S: streams of rewards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -49,6 +49,19 @@ class Experience:
     def driven_B(self) -> Tensor:
         """Whether any counted token of a rollout has an advantage, [B]."""
         return ((self.advantages_BR != 0) & self.batch.counted_BR).any(1)
+
+
+EXPERIENCE = ("reference_logprobs_BR", "values_SBR", "returns_SBR", "advantages_BR")
+
+
+def experience_tensors(experience: Experience) -> dict[str, Tensor]:
+    """What experience adds to its batch, for a file."""
+    return {f"experience.{name}": getattr(experience, name) for name in EXPERIENCE}
+
+
+def experience_from(batch: Batch, tensors: Mapping[str, Tensor]) -> Experience:
+    """The experience that `experience_tensors` gave, of the same batch."""
+    return Experience(batch, *(tensors[f"experience.{name}"].to(batch.ids_BT.device) for name in EXPERIENCE))
 
 
 def collate(

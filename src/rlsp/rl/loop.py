@@ -1,20 +1,22 @@
-"""One iteration of RLSP, and the loop over iterations."""
+"""One iteration of RLSP, and what the next one needs of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rlsp.checkpoints import Checkpoint
 from rlsp.config import Recipe
 from rlsp.exploration.composite import Composite
 from rlsp.models import Critic, frozen_copy
+from rlsp.optim import NonFiniteLossError
 from rlsp.prompts import encode_prompt, instruct
 from rlsp.reward import alpha_at, score_judged
-from rlsp.rl.batch import collate
+from rlsp.rl.batch import Batch, Experience, collate
 from rlsp.rl.diagnostics import describe
 from rlsp.rl.experience import gather
 from rlsp.rl.judging import Judge
@@ -29,69 +31,139 @@ from rlsp.verifiers.settings import STRICT, Settings
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """What one iteration produced; `step` counts from 1."""
+    """What one iteration produced; `step` counts from 1. `seconds` is what changes when it is run again."""
 
     step: int
     problems: Sequence[Problem]
     rollouts: list[Rollout]
     scores: list[Score]
     metrics: dict[str, float]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """An iteration before its update; `step` counts from 1, sampling and judging took `seconds`."""
+
+    step: int
+    problems: Sequence[Problem]
+    rollouts: list[Rollout]
+    scores: list[Score]
+    experience: Experience
+    metrics: dict[str, float]
+    seconds: float
+
+
+class DivergedError(Exception):
+    """The update of what was observed came to a loss or gradient that is not finite."""
+
+    def __init__(self, seen: Observation, error: NonFiniteLossError) -> None:
+        super().__init__(str(error))
+        self.seen, self.rows = seen, error.rows
 
 
 SEEDS_PER_RUN = 1_000_003
 """Sampling seeds of different run seeds do not meet within this many steps."""
 
 
-def train(
-    recipe: Recipe,
-    policy: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    sampler: Sampler,
-    problem_batches: Iterable[Sequence[Problem]],
-    explorer: Composite,
-    judging: Settings = STRICT,
-    probe: Probe | None = None,
-    reserve: Sequence[Problem] = (),
-) -> Iterator[Iteration]:
-    """The recipe's algorithm on `policy`, in place; yields after every update. The reference is the policy as it comes
+class Training:
+    """The recipe's algorithm on `policy`, in place, one iteration at a time. The reference is the policy as it comes
     in; there is none without a KL term.
 
     Args:
         reserve: the problems that dynamic sampling draws replacements from.
     """
-    rl = recipe.rl
-    settings = SamplingSettings(
-        recipe.sampling.temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens
-    )
-    streams = streams_for(recipe.reward, explorer, rl.gamma)
-    reference = frozen_copy(policy) if rl.kl_coefficient > 0 else None
-    critic = Critic(policy, len(streams.names), rl.critic_trunk == "shared") if rl.definition.critic else None
-    updater = Updater(policy, critic, rl, recipe.seed, recipe.sampling.max_response_tokens)
-    spare, masked = Reserve(reserve), recipe.reward.truncation == "mask"
-    held_out: dict[str, float] = {}
 
-    def ask(problems: Sequence[Problem], step: int, alpha: float) -> tuple[list[Rollout], list[Score]]:
-        prompts = [encode_prompt(tokenizer, problem, instruct(problem, recipe)) for problem in problems]
-        seed = recipe.seed * SEEDS_PER_RUN + step
-        with Judge(problems, judging) as judge:
-            rollouts = sampler.sample(prompts, rl.samples_per_prompt, settings, seed, step, on_ended=judge.see)
-            verdicts = judge.verdicts(rollouts)
-        return rollouts, score_judged(problems, rollouts, verdicts, explorer, recipe.reward, alpha)
+    def __init__(
+        self,
+        recipe: Recipe,
+        policy: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sampler: Sampler,
+        explorer: Composite,
+        judging: Settings = STRICT,
+        probe: Probe | None = None,
+        reserve: Sequence[Problem] = (),
+    ) -> None:
+        rl, sampling = recipe.rl, recipe.sampling
+        self.recipe, self.tokenizer, self.sampler, self.explorer = recipe, tokenizer, sampler, explorer
+        self.judging, self.probe, self.reserve = judging, probe, Reserve(reserve)
+        self.settings = SamplingSettings(sampling.temperature, sampling.max_response_tokens, sampling.cache_tokens)
+        self.streams = streams_for(recipe.reward, explorer, rl.gamma)
+        self.reference = frozen_copy(policy) if rl.kl_coefficient > 0 else None
+        streams = len(self.streams.names)
+        self.critic = Critic(policy, streams, rl.critic_trunk == "shared") if rl.definition.critic else None
+        self.updater = Updater(policy, self.critic, rl, recipe.seed, sampling.max_response_tokens)
+        self.held_out: dict[str, float] = {}
 
-    for step, problems in enumerate(problem_batches):
+    def iterate(self, step: int, problems: Sequence[Problem]) -> Iteration:
+        """Ask, judge, explore, combine, learn. `step` counts from 0.
+
+        Raises:
+            DivergedError: a loss or gradient is not finite; the optimizer was not reached.
+        """
         started = time.perf_counter()
-        measured = probe.measure(sampler, settings, recipe.seed, step, judging) if probe and probe.due(step) else {}
-        held_out |= measured
-        alpha = alpha_at(recipe.reward, step / max(1, rl.steps - 1), held_out.get("held_out_accuracy"))
-        groups = grouped(problems, *ask(problems, step, alpha))
+        seen = self.observe(step, problems)
+        try:
+            metrics = seen.metrics | self.updater.update(seen.experience, step)
+        except NonFiniteLossError as error:
+            raise DivergedError(seen, error) from error
+        seconds = {"sampling": seen.seconds, "update": time.perf_counter() - started - seen.seconds}
+        return Iteration(step + 1, seen.problems, seen.rollouts, seen.scores, metrics, seconds)
+
+    def observe(self, step: int, problems: Sequence[Problem]) -> Observation:
+        """Everything of an iteration but its update."""
+        recipe, rl = self.recipe, self.recipe.rl
+        masked = recipe.reward.truncation == "mask"
+        started = time.perf_counter()
+        measured = self._probe(step)
+        alpha = alpha_at(recipe.reward, step / max(1, rl.steps - 1), self.held_out.get("held_out_accuracy"))
+        groups = grouped(problems, *self._ask(problems, step, alpha))
         if rl.dynamic_sampling:
-            again = partial(ask, step=step, alpha=alpha)
-            groups, replaced = resample(groups, spare, rl.dynamic_sampling_rounds, again, masked)
+            again = partial(self._ask, step=step, alpha=alpha)
+            groups, replaced = resample(groups, self.reserve, rl.dynamic_sampling_rounds, again, masked)
             measured |= replaced
         problems, rollouts, scores = flattened(groups)
-        sampled = time.perf_counter()
-        batch = collate(rollouts, scores, streams.build(rollouts, scores), masked, policy.device)
-        experience = gather(batch, reference, critic, rl)
-        metrics = measured | describe(rollouts, scores, experience) | updater.update(experience, step)
-        metrics |= {"seconds_sampling": sampled - started, "seconds_update": time.perf_counter() - sampled}
-        yield Iteration(step + 1, problems, rollouts, scores, metrics)
+        seconds = time.perf_counter() - started
+        experience = gather(self.batch(rollouts, scores), self.reference, self.critic, rl)
+        metrics = measured | describe(rollouts, scores, experience)
+        return Observation(step + 1, problems, rollouts, scores, experience, metrics, seconds)
+
+    def batch(self, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Batch:
+        """One step's rollouts as tensors."""
+        masked, device = self.recipe.reward.truncation == "mask", self.updater.policy.device
+        return collate(rollouts, scores, self.streams.build(rollouts, scores), masked, device)
+
+    def _probe(self, step: int) -> dict[str, float]:
+        """The held-out measures where they are due; the latest are kept."""
+        if self.probe is None or not self.probe.due(step):
+            return {}
+        measured = self.probe.measure(self.sampler, self.settings, self.recipe.seed, step, self.judging)
+        self.held_out |= measured
+        return measured
+
+    def _ask(self, problems: Sequence[Problem], step: int, alpha: float) -> tuple[list[Rollout], list[Score]]:
+        recipe = self.recipe
+        prompts = [encode_prompt(self.tokenizer, problem, instruct(problem, recipe)) for problem in problems]
+        seed, samples = recipe.seed * SEEDS_PER_RUN + step, recipe.rl.samples_per_prompt
+        with Judge(problems, self.judging) as judge:
+            rollouts = self.sampler.sample(prompts, samples, self.settings, seed, step, on_ended=judge.see)
+            verdicts = judge.verdicts(rollouts)
+        return rollouts, score_judged(problems, rollouts, verdicts, self.explorer, recipe.reward, alpha)
+
+    def snapshot(self, step: int) -> Checkpoint:
+        """The training after `step` iterations. Sampling needs nothing kept: a rollout's noise comes from the recipe's
+        seed, the step, its problem and its number."""
+        state = {
+            "held_out": self.held_out,
+            "reserve_position": self.reserve.position,
+            "units": dict(self.streams.units),
+        }
+        return Checkpoint(step, self.updater.tensors(), state)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be as the snapshot was; for a training that was begun with the same recipe and the same policy."""
+        self.updater.restore(checkpoint.tensors)
+        self.held_out = dict(checkpoint.state["held_out"])
+        self.streams.units = {name: (centre, scale) for name, (centre, scale) in checkpoint.state["units"].items()}
+        self.reserve.position = checkpoint.state["reserve_position"]

@@ -7,7 +7,7 @@ discount and its own normalisation, and α weighs advantages.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
@@ -39,6 +39,9 @@ class SummedRewards:
     What falls due at the last token is clamped. The token rewards of a rollout add up to its total where nothing is; a
     clamp that took in the dense parts, too, would pay a loop back at its end what it lost on the way.
     """
+
+    units: Mapping[str, tuple[float, float]] = {}
+    """Eq. 1 has none."""
 
     def __init__(self, explorer: Composite, gamma: float, clamp: float) -> None:
         self.paid, self.clamp = explorer.paid, clamp
@@ -73,7 +76,7 @@ class SeparateSignals:
 
     An exploration reward enters in units of its own: the standard deviation, and for a reward paid at the end the mean,
     of the first batch in which it differs between rollouts; before, it pays nothing. So its scale can't matter, neither
-    to the advantages nor to its value head.
+    to the advantages nor to its value head. `units`: (centre, scale) by name, what a training that goes on must keep.
     """
 
     def __init__(self, explorer: Composite, gamma: float) -> None:
@@ -101,7 +104,7 @@ class SeparateSignals:
     def _take_units(self, scores: Sequence[Score]) -> None:
         """The units of rewards that have none yet and differ in this batch; a dense one is centred at 0, where nothing
         is paid."""
-        for name in self.paid.keys() - self.units.keys():
+        for name in [each for each in self.paid if each not in self.units]:
             values = [score.exploration.parts[name] for score in scores]
             if len(values) > 1 and (scale := pstdev(values)) > 0:
                 dense = any(name in score.exploration.tokens for score in scores)

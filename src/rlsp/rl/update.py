@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rlsp.checkpoints import optimizer_state, restore_optimizer, restore_weights, weights
 from rlsp.config import RlRecipe
 from rlsp.models import Critic, logprobs_and_states
-from rlsp.optim import adamw, finite, set_learning_rate, warmup_cosine
+from rlsp.optim import NonFiniteLossError, adamw, finite, set_learning_rate, warmup_cosine
 from rlsp.rl.batch import Experience, microbatches
 from rlsp.rl.losses import clip_count, denominator, kl_k3, kl_loss, policy_loss, token_weights, value_loss
 
@@ -53,13 +55,34 @@ class Updater:
             for rows in order.split(self.rl.minibatch_rollouts):
                 if not taught_B[rows].any():
                     continue  # nothing to learn from; momentum alone must not move a weight
-                metrics = self.accumulate(experience, rows, actor_learns)
-                for name, value in (metrics | self._step(actor_learns)).items():
+                for name, value in self.minibatch(experience, rows, actor_learns).items():
                     collected[name].append(value)
+                for _, optimizer in self._learners(actor_learns).values():
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
         means = {name: sum(values) / len(values) for name, values in collected.items()}
         if collected:
             means["logprob_gap"] = collected["logprob_gap"][0]
         return means
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that updates change, for a checkpoint."""
+        named = weights("policy", self.policy) | optimizer_state("actor_optimizer", self.actor_optimizer)
+        if self.critic is not None:
+            named |= weights("critic", self.critic)
+        if self.critic_optimizer is not None:
+            named |= optimizer_state("critic_optimizer", self.critic_optimizer)
+        return named | {"shuffling_rng": self.generator.get_state()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Be as `tensors` were taken."""
+        restore_weights("policy", self.policy, tensors)
+        restore_optimizer("actor_optimizer", self.actor_optimizer, tensors)
+        if self.critic is not None:
+            restore_weights("critic", self.critic, tensors)
+        if self.critic_optimizer is not None:
+            restore_optimizer("critic_optimizer", self.critic_optimizer, tensors)
+        self.generator.set_state(tensors["shuffling_rng"])
 
     def accumulate(self, experience: Experience, rows: Tensor, actor_learns: bool) -> dict[str, float]:
         """Add one minibatch's gradients, in micro-batches: the losses are those of the whole minibatch however it is
@@ -116,23 +139,36 @@ class Updater:
         everyone = self.critic is not None or self.rl.kl_in_loss
         return (in_loss_B if everyone else experience.driven_B & in_loss_B).cpu()
 
-    def _step(self, actor_learns: bool) -> dict[str, float]:
-        """Clip both gradients, and move weights only when both are finite."""
+    def minibatch(self, experience: Experience, rows: Tensor, actor_learns: bool) -> dict[str, float]:
+        """One minibatch's gradients, clipped, with their norms among the metrics.
+
+        Raises:
+            NonFiniteLossError: a loss or a norm is not finite; then there are no gradients.
+        """
+        try:
+            metrics = self.accumulate(experience, rows, actor_learns)
+            for name, (module, _) in self._learners(actor_learns).items():
+                norm = nn.utils.clip_grad_norm_(module.parameters(), self.rl.grad_clip)
+                metrics[f"{name}_grad_norm"] = finite(norm, f"{name} gradient norm").item()
+            return metrics
+        except NonFiniteLossError as error:
+            self.forget()
+            error.rows = tuple(rows.tolist())
+            raise
+
+    def forget(self) -> None:
+        """Drop all gradients."""
+        for module in (self.policy, self.critic):
+            if module is not None:
+                module.zero_grad(set_to_none=True)
+
+    def _learners(self, actor_learns: bool) -> dict[str, tuple[nn.Module, torch.optim.Optimizer]]:
         learners: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {}
         if self.critic is not None and self.critic_optimizer is not None:
             learners["critic"] = (self.critic, self.critic_optimizer)
         if actor_learns:
             learners["actor"] = (self.policy, self.actor_optimizer)
-        norms = {
-            f"{name}_grad_norm": finite(
-                nn.utils.clip_grad_norm_(module.parameters(), self.rl.grad_clip), f"{name} gradient norm"
-            ).item()
-            for name, (module, _) in learners.items()
-        }
-        for _, optimizer in learners.values():
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return norms
+        return learners
 
     def _schedule(self, step: int) -> None:
         """Warm-up and cosine; the actor's begin when it starts to learn."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlsp.errors import InputError
 from rlsp.tasks.data import COLUMNS, final_answer, plain
-from rlsp.types import Finish
+from rlsp.types import Finish, checked_identity
 
 FINISHES = {
     "eos": Finish.EOS,
@@ -66,7 +66,10 @@ def identity_of(value: Any, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, str) and value.strip():
-        return text_of(value, where)
+        try:
+            return checked_identity(text_of(value, where))
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
     raise InputError(f"{where}: an id is text or a whole number, got {value!r:.60}")
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rlsp.errors import InputError
+from rlsp.files import read_lines
 from rlsp.rollouts import schemas
 from rlsp.rollouts.fields import answer_of, extras_of, identity_of, question_of
 from rlsp.rollouts.schemas import Row, Schema
-from rlsp.runs import read_lines
 from rlsp.tasks.data import check_agreed, identity, level_of
 from rlsp.tasks.unit_tests import read_tests
 from rlsp.types import Finish, Problem, Rollout, from_json
@@ -76,7 +76,7 @@ def read(path: Path, problems: Path | None = None, verifier: str | None = None) 
         for reply in row.replies:
             sample = next_sample.get(problem.id, 0) if row.sample is None else row.sample
             if (problem.id, sample) in seen:
-                raise InputError(f"{where}: sample {sample} of problem {problem.id!r} is there twice")
+                raise InputError(f"{where}: sample {sample} of problem {problem.id!r} is there twice; keep one")
             seen.add((problem.id, sample))
             next_sample[problem.id] = sample + 1
             answered.append(
@@ -121,7 +121,7 @@ def read_problems(path: Path, verifier: str | None = None) -> list[Problem]:
         _check_same(by_id.setdefault(problem.id, problem), problem, where)
         problems.append(problem)
     if not problems:
-        raise InputError(f"{path}: no problems in it")
+        raise InputError(f"{path}: no problems in it; give a file that holds those that were asked")
     return problems
 
 

@@ -7,6 +7,8 @@ live rollouts only. On a CPU the sampler keeps the cache's memory between calls:
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,6 +43,7 @@ class NativeSampler:
         self.stops = stop_ids(tokenizer, model)
         self.is_llama = is_llama(model)
         self.memory: Tensor | None = None
+        self.most_tokens = sys.maxsize
 
     def sample(
         self,
@@ -54,24 +57,50 @@ class NativeSampler:
         """See `Sampler.sample`.
 
         Raises:
-            InputError: a prompt and its response do not fit into `cache_tokens` or the model's context.
+            InputError: a prompt and its response do not fit into `cache_tokens`, the model's context or memory.
         """
         if not prompts:
             return []
         slots = max(len(prompt.ids) for prompt in prompts) + settings.max_response_tokens
         check_capacity(self.model.config, slots, settings.cache_tokens)
-        requests = [_Request(prompt, sample, seed) for prompt in prompts for sample in range(samples)]
         model = merged(self.model)
         decoder = LlamaDecoder(model, slots) if self.is_llama else TransformersDecoder(model)
-        rollouts: dict[_Request, Rollout] = {}
+        wanted = [(prompt, sample) for prompt in prompts for sample in range(samples)]
+        rollouts: dict[tuple[Prompt, int], Rollout] = {}
         given = (settings.temperature, policy_version)
-        with torch.inference_mode():
-            for ended in self._run(decoder, requests, slots, settings):
-                for each in ended:
-                    drawn = (each.prompt, each.sample, each.ids, each.logprobs)
-                    rollouts[each] = finished(self.tokenizer, self.stops, *drawn, *given)
-                on_ended([rollouts[each] for each in ended])
-        return [rollouts[request] for request in requests]
+        while missing := [each for each in wanted if each not in rollouts]:
+            requests = [_Request(prompt, sample, seed) for prompt, sample in missing]
+            try:
+                with torch.inference_mode():
+                    for ended in self._run(decoder, requests, slots, settings):
+                        for each in ended:
+                            drawn = (each.prompt, each.sample, each.ids, each.logprobs)
+                            rollouts[each.prompt, each.sample] = finished(self.tokenizer, self.stops, *drawn, *given)
+                        on_ended([rollouts[each.prompt, each.sample] for each in ended])
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                self._halve(settings.cache_tokens, slots)
+        return [rollouts[each] for each in wanted]
+
+    def _halve(self, cache_tokens: int, slots: int) -> None:
+        """From now on half of the cache. What has not ended begins again, with the same random numbers.
+
+        Raises:
+            InputError: not even one sequence would fit.
+        """
+        before = min(cache_tokens, self.most_tokens)
+        self.most_tokens = before // 2
+        if self.most_tokens < slots:
+            raise InputError(
+                f"memory is too short for sampling one prompt and response of {slots} tokens: lower "
+                "sampling.max_response_tokens or rl.microbatch_tokens, or take a smaller model"
+            )
+        warnings.warn(
+            f"out of memory while sampling with a cache of {before} tokens: going on with {self.most_tokens}; "
+            "set sampling.cache_tokens to that",
+            stacklevel=3,
+        )
 
     def _run(
         self,
@@ -81,7 +110,7 @@ class NativeSampler:
         settings: SamplingSettings,
     ) -> Iterator[list[_Request]]:
         """Yields requests as they end."""
-        rows = min(len(requests), settings.cache_tokens // slots)
+        rows = min(len(requests), min(settings.cache_tokens, self.most_tokens) // slots)
         stops = torch.tensor(sorted(self.stops), device=self.model.device)
         cache = RowCache(rows, slots, self.memory)
         self.memory = None  # what a call that fails leaves in it may be NaN
@@ -97,6 +126,11 @@ class NativeSampler:
                 yield ended
         if self.model.device.type == "cpu":
             self.memory = cache.memory
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Of the machine or of the device; the CPU's allocator raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 class _Request:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from rlsp.checkpoints import resolve
 from rlsp.errors import InputError
 from rlsp.lora import merged
+from rlsp.model_files import resolve
 from rlsp.prompts import finished, stop_ids
 from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, ignore, request_seed
 from rlsp.types import Rollout

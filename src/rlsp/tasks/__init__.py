@@ -8,7 +8,7 @@ from random import Random
 
 from rlsp.config import FilterRecipe, TaskRecipe
 from rlsp.errors import InputError
-from rlsp.runs import read_lines
+from rlsp.files import read_lines
 from rlsp.tasks import chain_sum, countdown, filters
 from rlsp.tasks.data import GYM_PROBLEMS, Item, Unusable, once, read_questions, scan, usable
 from rlsp.tasks.filters import Dropped
@@ -61,7 +61,7 @@ def survey(recipe: TaskRecipe) -> tuple[list[Item], list[Problem], list[Dropped]
     """
     rows = list(scan(recipe.data, recipe.verifier, recipe.columns.model_dump(exclude_none=True), recipe.limit))
     if not rows:
-        raise InputError(f"{recipe.data}: no problems in it")
+        raise InputError(f"{recipe.data}: no problems in it; give data that hold any")
     items = [row for row in rows if isinstance(row, Item)]
     bad = [Dropped(row.where, row.question, row.reason, row.detail) for row in rows if isinstance(row, Unusable)]
     kept, dropped = apply_filters([item.problem for item in items], recipe.filters)

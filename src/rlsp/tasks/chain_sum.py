@@ -21,7 +21,7 @@ MAX_VALUE = 100
 LEVELS = {1: (3, 20), 2: (4, 20), 3: (6, 30)}
 """level: (how many terms, the largest)"""
 
-_QUESTION = re.compile(r"Compute (\d+(?: [+-] \d+)+)\.")
+_QUESTION = re.compile(r"Compute (\d{1,9}(?: [+-] \d{1,9})+)\.", re.ASCII)
 _UNDO = {"+": "-", "-": "+"}
 
 Terms = tuple[tuple[str, int], ...]
@@ -65,7 +65,8 @@ def read_question(question: str) -> Terms:
     match = _QUESTION.fullmatch(question)
     if match is None:
         raise InputError(
-            f"not a chain-sum question: {question!r:.80}; its verifier judges the problems that rlsp makes"
+            f"not a chain-sum question: {question!r:.80}; its verifier judges the problems that rlsp makes, like "
+            "'Compute 3 + 7 - 2.'"
         )
     words = ["+", *match[1].split(" ")]
     return tuple((operator, int(number)) for operator, number in zip(words[::2], words[1::2], strict=True))

@@ -35,7 +35,7 @@ LEVELS = {1: (3, 15), 2: (3, 20), 3: (4, 10)}
 """level: (how many numbers, the largest)"""
 
 TARGETS = range(5, 101)
-_QUESTION = re.compile(r"Use ([\d, ]+) to make (\d+)\.")
+_QUESTION = re.compile(r"Use (\d{1,9}(?:, \d{1,9})*) to make (\d{1,9})\.", re.ASCII)
 
 Steps = tuple[Step, ...]
 
@@ -65,7 +65,8 @@ def read_question(question: str) -> tuple[tuple[int, ...], int]:
     match = _QUESTION.fullmatch(question)
     if match is None:
         raise InputError(
-            f"not a countdown question: {question!r:.80}; its verifier judges the problems that rlsp makes"
+            f"not a countdown question: {question!r:.80}; its verifier judges the problems that rlsp makes, like "
+            "'Use 3, 7, 12 to make 33.'"
         )
     return tuple(int(number) for number in match[1].split(", ")), int(match[2])
 

@@ -17,7 +17,7 @@ from rlsp.errors import InputError
 from rlsp.tasks.boxes import last_box
 from rlsp.tasks.readers import Row, read_rows, source_of
 from rlsp.tasks.unit_tests import read_tests
-from rlsp.types import Problem, from_json
+from rlsp.types import Problem, from_json, is_text
 
 COLUMNS = {
     "question": ("question", "problem", "prompt"),
@@ -78,7 +78,7 @@ def usable(reference: str, rows: Iterable[Item | Unusable]) -> Iterator[Item]:
         empty = False
         yield row
     if empty:
-        raise InputError(f"{reference}: no problems in it")
+        raise InputError(f"{reference}: no problems in it; give data that hold any")
 
 
 def once(items: Iterable[Item]) -> list[Problem]:
@@ -132,7 +132,8 @@ def scan(
             if verifier not in ("math", problem.task):
                 raise InputError(f"{where}: the problem names its verifier {problem.task!r}, not {verifier!r}")
             check_agreed(problem, verifier, where)
-            yield Item(where, problem, problem.answer)
+            asks = problem.question.strip()
+            yield Item(where, problem, problem.answer) if asks else Unusable(where, "", "empty question")
         else:
             yield _item(row, where, source, verifier, columns or {})
 
@@ -182,7 +183,7 @@ def _item(row: Row, where: str, source: str, verifier: str, columns: Mapping[str
     answer = final_answer(text or "")
     if not answer and not grading:
         return Unusable(where, asked, "empty reference answer")
-    if not (_encodable(asked) and _encodable(answer)):
+    if not (is_text(asked) and is_text(answer)):
         return Unusable(where, "", "half of a surrogate pair, which is no text")
     level = level_of(_find(row, "level", columns, where, needed="level" in columns))
     return Item(where, Problem(identity(verifier, asked), verifier, asked, answer, level, source, grading), text or "")
@@ -252,7 +253,3 @@ def level_of(value: Any) -> int:
     """3 from 3, "3" or "Level 3"; 0 when there is none."""
     match = _LEVEL.fullmatch((plain(value) or "").strip())
     return int(match[1]) if match else 0
-
-
-def _encodable(text: str) -> bool:
-    return text.isascii() or text.encode(errors="ignore").decode() == text

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlsp.config import is_file_reference
 from rlsp.errors import InputError
-from rlsp.runs import read_lines
+from rlsp.files import read_lines
 from rlsp.tasks.benchmarks import BENCHMARKS
 
 Row = dict[str, Any]
@@ -58,7 +58,7 @@ def _read_jsonl(path: Path) -> Rows:
     for number, row in read_lines(path):
         where = f"{path}:{number}"
         if not isinstance(row, dict):
-            raise InputError(f"{where}: a JSON object is needed, got {str(row)[:60]!r}")
+            raise InputError(f"{where}: a JSON object is needed, got {str(row)[:60]!r}; write one object a line")
         yield where, row
 
 
@@ -70,7 +70,9 @@ def _read_csv(path: Path) -> Rows:
             lines = csv.reader(file, strict=True)
             header = next(lines, [])
             if not header or "" in header or len(set(header)) < len(header):
-                raise InputError(f"{path}: the first line must name every column, each differently; it is {header}")
+                raise InputError(
+                    f"{path}: the first line must name every column, each differently; it is {header!r:.200}"
+                )
             for row in lines:
                 if row and len(row) != len(header):
                     raise InputError(
@@ -79,8 +81,11 @@ def _read_csv(path: Path) -> Rows:
                     )
                 if row:
                     yield f"{path}:{lines.line_num}", dict(zip(header, row, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: can't be read as CSV: {error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: can't be read as CSV: {error}; save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: can't be read as CSV: {reason}; give another file, or correct it") from None
 
 
 def _read_parquet(path: Path) -> Rows:
@@ -94,8 +99,9 @@ def _read_parquet(path: Path) -> Rows:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", row
-    except (OSError, ArrowException) as error:
-        raise InputError(f"{path}: can't be read as Parquet: {error}") from None
+    except (OSError, ArrowException, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: can't be read as Parquet: {reason:.300}; write the file again") from None
 
 
 READERS: dict[str, Callable[[Path], Rows]] = {

@@ -53,7 +53,7 @@ def verifier_for(task: str) -> Verifier:
     if task in _VERIFIERS:
         return _VERIFIERS[task]
     if path := _custom_path(task):
-        return partial(custom.verify_all, path)
+        return partial(custom.verify_all, custom.check(path))
     known = ", ".join((*_VERIFIERS, *sorted(custom.installed())))
     raise InputError(f"no verifier for task {task!r}; known: {known}; or your own as package.module:function")
 

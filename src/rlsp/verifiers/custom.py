@@ -44,8 +44,7 @@ def verify_all(path: str, problems: Sequence[Problem], responses: Sequence[str],
 
 def verify_timed(path: str, problems: Sequence[Problem], responses: Sequence[str], settings: Settings) -> list[Timed]:
     """The verdicts, with how long each took. Raises what `verify_all` raises."""
-    module, _, function = path.partition(":")
-    _check(module, function, path)
+    module, _, _ = check(path).partition(":")
     batch: list[dict[str, JSON]] = [
         {"path": path, "problem": to_json(problem), "response": response}
         for problem, response in zip(problems, responses, strict=True)
@@ -98,8 +97,13 @@ def _verdict(path: str, problem: Problem, answer: str, said: Mapping[str, Any]) 
     return Verdict(said["correct"], answer, reason, problem.answer)
 
 
-def _check(module: str, function: str, path: str) -> None:
-    """Finds the module's package without running any of it in this process."""
+def check(path: str) -> str:
+    """The path, if its module's package is there; none of it runs in this process.
+
+    Raises:
+        InputError: it is not, or the path names no function.
+    """
+    module, _, function = path.partition(":")
     if not module or not function:
         raise InputError(f"verifier {path!r} names no function: {FIX}")
     try:
@@ -108,6 +112,7 @@ def _check(module: str, function: str, path: str) -> None:
         raise InputError(f"verifier {path!r}: {error}; {FIX}") from None
     if found is None:
         raise InputError(f"verifier {path!r}: no module {module!r}; {FIX}")
+    return path
 
 
 @functools.cache

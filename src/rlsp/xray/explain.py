@@ -10,8 +10,9 @@ from pathlib import Path
 from rlsp.config import Recipe
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
+from rlsp.files import read_records
 from rlsp.reward import score
-from rlsp.runs import Run, read_records
+from rlsp.runs import Run
 from rlsp.tasks import chain_sum, countdown
 from rlsp.types import Finish, Problem, Rollout, Score
 from rlsp.verifiers.settings import STRICT, Settings
@@ -76,8 +77,10 @@ def read_response(text: str | None, file: Path | None) -> str:
     assert file is not None
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: can't be read as text: {error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: can't be read as text: {error}; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{file}: can't be read as text: {error.strerror}; give another file") from None
 
 
 def score_text(recipe: Recipe, problem: Problem, text: str, tokens: Tokens, judging: Settings = STRICT) -> Explained:
@@ -104,6 +107,8 @@ def stored(run: Run, step: int | None, identity: str | None, sample: int) -> Exp
     if not files:
         raise InputError(f"{run.directory}: no rollouts of step {'any' if step is None else step} in rl/rollouts")
     rollouts = list(read_records(files[-1], Rollout))
+    if not rollouts:
+        raise InputError(f"{files[-1]}: no rollouts in it; put it back from a copy, or choose another --step")
     wanted = identity or rollouts[0].problem_id
     for rollout in rollouts:
         if (rollout.problem_id, rollout.sample) == (wanted, sample):

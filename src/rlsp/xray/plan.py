@@ -16,7 +16,7 @@ from rlsp.config import Recipe, override
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
 from rlsp.reward import share
-from rlsp.runs import Run, read_lines
+from rlsp.runs import Run, read_metrics
 from rlsp.verifiers.settings import STRICT, Settings
 from rlsp.xray.cast import cast_for
 from rlsp.xray.examine import examine
@@ -90,8 +90,8 @@ class Plan:
 def pull(recipe: Recipe, length: float, kl: float) -> Pull:
     """Raises InputError when the length is no length, the KL no number, or no paid part of the recipe depends on length
     alone and adds to its reward."""
-    if not (math.isfinite(length) and length >= 1):
-        raise InputError(f"a mean length of {length:g} tokens: give a length of 1 or more")
+    if not 1 <= length <= LONGEST:
+        raise InputError(f"a mean length of {length:g} tokens: give a length of 1 or more, and at most {LONGEST:g}")
     if not math.isfinite(kl):
         raise InputError(f"a KL of {kl:g} nats a token: give a number")
     if recipe.reward.mix == "advantage":
@@ -128,13 +128,13 @@ def of_run(directory: Path) -> tuple[float, float]:
     run = Run(directory)
     run.manifest()
     path = run.path("rl", "metrics.jsonl")
-    steps = [values for _, values in read_lines(path)]
+    steps = read_metrics(path)
     latest = steps[-max(1, round(LATEST_SHARE * len(steps))) :]
-    if not latest or any(not isinstance(step, dict) or not {"kl", "length"} <= step.keys() for step in latest):
+    if not latest or any(not {"kl", "length"} <= step.keys() for step in latest):
         raise InputError(f"{path}: no `length` and `kl` in its last steps; give them by --length and --kl")
     return (
-        sum(float(step["length"]) for step in latest) / len(latest),
-        sum(float(step["kl"]) for step in latest) / len(latest),
+        sum(step["length"] for step in latest) / len(latest),
+        sum(step["kl"] for step in latest) / len(latest),
     )
 
 

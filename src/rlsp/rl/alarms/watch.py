@@ -7,12 +7,13 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
+from typing import Any
 
 from rlsp.config import Recipe
 from rlsp.config.exploration import OUTCOME_AWARE
 from rlsp.rl.alarms.measures import Measured, clearest, measure
 from rlsp.rl.alarms.rules import STANDARD_ERRORS, Gap, Level, Rise, Rule, rules_for
-from rlsp.types import Alarm, Problem, Proof, Rollout, Score
+from rlsp.types import Alarm, Problem, Proof, Rollout, Score, from_json, to_json
 
 SMALLEST_GAIN = 0.02
 """Accuracy rose when it gained more than this, and more than the gain's standard error."""
@@ -75,6 +76,20 @@ class Watch:
             if rule.metric in measured.values and (finding := self._begins(rule)):
                 alarms.append(self._alarm(rule, step, finding))
         return alarms
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers, as JSON values."""
+        recent = [to_json(measured) for measured in self.recent]
+        return {"history": self.history, "errors": self.errors, "quiet": self.quiet, "recent": recent}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Remember what `state` held."""
+        self.history.update(
+            {name: [(step, value) for step, value in pairs] for name, pairs in state["history"].items()}
+        )
+        self.errors.update(state["errors"])
+        self.quiet.update(state["quiet"])
+        self.recent.extend(from_json(Measured, each) for each in state["recent"])
 
     def _begins(self, rule: Rule) -> Finding | None:
         """What a rule finds that was gone before. An alarm is gone when the rule at EASED thresholds, so that noise

@@ -1,0 +1,42 @@
+"""`rlsp fork`: another future for a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlsp import runs
+from rlsp.cli.options import RisksOption, RunArgument, SetOption, StepOption, TrustOption, judging, step_or_best
+from rlsp.cli.progress import console
+from rlsp.cli.resume import go_on
+from rlsp.config import changed
+from rlsp.errors import InputError
+from rlsp.runs import Run
+
+
+def fork(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="The new run directory.")],
+    settings: SetOption = None,
+    step: StepOption = None,
+    trust: TrustOption = False,
+    accept_risks: RisksOption = False,
+) -> None:
+    """Begin a new run from a checkpoint of another one's RL, with other settings if you like, and go on with it."""
+    source, wanted = Run(run), step_or_best(step)
+    recipe = changed(source.recipe(), settings or [])
+    from rlsp.engines import fork as forks
+    from rlsp.engines import preflight
+
+    forks.check(source, recipe)
+    preflight.check(recipe, judging(trusted_code=trust), accept_risks)
+    checkpoint = forks.checkpoint_of(source, wanted)
+    if runs.exists(out):
+        raise InputError(f"{out} exists: give another --out, or go on with it by `rlsp resume {out}`")
+    with runs.locked(out):
+        made = runs.create(out, recipe, source.verb)
+        forks.fork(source, checkpoint, recipe, made)
+    console.print(f"{out} begins after step {checkpoint.step} of {run}", soft_wrap=True)
+    go_on(out, judging(trusted_code=trust), accept_risks)

@@ -1,0 +1,83 @@
+"""Checkpoints while a stage trains: when one is written, which are kept, and from which a later call goes on."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rlsp import checkpoints
+from rlsp.checkpoints import Checkpoint
+from rlsp.config import CheckpointRecipe
+from rlsp.errors import InputError
+from rlsp.files import JsonLines
+
+SHARE = 0.1
+"""Of the time, at most, is spent on checkpoints that nobody asked for."""
+
+
+class Keeper:
+    """The checkpoints of one stage, in `directory/checkpoints`.
+
+    Args:
+        logs: what the stage appends to, beside the checkpoints. Going on cuts them to what they held then.
+    """
+
+    def __init__(self, directory: Path, recipe: CheckpointRecipe, logs: Sequence[JsonLines]) -> None:
+        self.folder, self.recipe, self.logs = directory / "checkpoints", recipe, logs
+        self.best: tuple[int, float] | None = None
+        self._free_at = 0.0
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """(the newest checkpoint that is whole, what is wrong with those that are newer), logs cut to it.
+
+        Raises:
+            InputError: there are checkpoints and none is whole, or a log has lost what the checkpoint counts on.
+        """
+        checkpoint, damaged = checkpoints.newest(self.folder)
+        if checkpoint is not None:
+            self._cut(checkpoint)
+            self.best = checkpoint.state["best"] and tuple(checkpoint.state["best"])
+        elif damaged:
+            raise InputError(
+                f"no checkpoint in {self.folder} is whole: {'; '.join(damaged)}. Put one back from a copy, or remove "
+                f"{self.folder.parent} to train this stage again"
+            )
+        return checkpoint, damaged
+
+    def save(self, step: int, snapshot: Callable[[int], Checkpoint], now: bool = False) -> None:
+        """Write the checkpoint of `step` where one is due, or `now`; remove those that are no longer needed."""
+        every = self.recipe.every
+        if not (now or (time.monotonic() >= self._free_at if every is None else step % every == 0)):
+            return
+        started = time.monotonic()
+        taken = snapshot(step)
+        logs = {log.path.name: log.mark() for log in self.logs}
+        checkpoints.write(self.folder, replace(taken, state={**taken.state, "best": self.best, "logs": logs}))
+        self.prune(self.recipe.keep)
+        ended = time.monotonic()
+        self._free_at = ended + (ended - started) / SHARE
+
+    def measured(self, step: int, accuracy: float) -> None:
+        """The held-out accuracy after that step: the best is kept, the first of equals. Step 0 has no checkpoint."""
+        if step > 0 and (self.best is None or accuracy > self.best[1]):
+            self.best = (step, accuracy)
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the `keep` newest and the best."""
+        for step in checkpoints.steps(self.folder)[keep:]:
+            if self.best is None or step != self.best[0]:
+                shutil.rmtree(checkpoints.place(self.folder, step))
+
+    def _cut(self, checkpoint: Checkpoint) -> None:
+        marks = checkpoint.state["logs"]
+        for log in self.logs:
+            if not log.holds(marks[log.path.name]):
+                raise InputError(
+                    f"{log.path} has lost or changed lines of the first {checkpoint.step} steps: put it back from a "
+                    f"copy, or remove {log.path.parent} to train this stage again"
+                )
+        for log in self.logs:
+            log.cut(marks[log.path.name])

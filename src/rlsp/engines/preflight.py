@@ -1,0 +1,56 @@
+"""What can be wrong with a recipe, before anything is loaded, written or trained."""
+
+from __future__ import annotations
+
+from rlsp.config import Recipe
+from rlsp.engines import stages
+from rlsp.errors import InputError
+from rlsp.lora import meta_model
+from rlsp.models import has_plain_head, load_config, load_tokenizer
+from rlsp.passes import check_compiler
+from rlsp.rollouts.native import check_capacity
+from rlsp.rollouts.vllm import check_vllm
+from rlsp.verifiers import verify_all
+from rlsp.verifiers.settings import STRICT, Settings
+from rlsp.xray.cast import NoCast
+from rlsp.xray.ranking import check as check_ranking
+from rlsp.xray.tokens import ModelTokens
+
+
+def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool = False) -> str:
+    """What can be wrong with the recipe's model, problems and reward, before anything is written or trained; weights
+    are not read.
+
+    Returns:
+        Why the reward's ranking could not be checked; "" when it was, or its risks are accepted.
+
+    Raises:
+        InputError: no such model, problems or verifier, adapters that the model can't have, too few problems, longer
+            ones than the recipe or the model allows, problems that their verifier can't judge here, or a reward that
+            ranks standard responses wrongly.
+    """
+    config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
+    check_compiler(recipe.model)
+    if recipe.rl.critic_trunk == "shared" and not has_plain_head(config):
+        raise InputError(
+            f"rl.critic_trunk = 'shared' needs the states that logits are made from, and {config.model_type} soft-caps "
+            "or scales its logits: leave rl.critic_trunk out"
+        )
+    if recipe.model.lora is not None:
+        meta_model(config, recipe.model.lora)
+    problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
+    problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe) + stages.reserve_problems(recipe)
+    verify_all(problems, [""] * len(problems), judging)
+    prompts = stages.encode_prompts(tokenizer, problems, recipe)
+    longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens
+    check_sampler = check_capacity if recipe.sampling.engine == "native" else check_vllm
+    check_sampler(config, longest, recipe.sampling.cache_tokens)
+    if accept_reward_risks:
+        return ""
+    if recipe.reward.mix == "advantage":
+        return "the reward's ranking was not checked: reward.mix = 'advantage' normalises the signals before they meet"
+    try:
+        check_ranking(recipe, ModelTokens(tokenizer), judging, problems[0].task)
+    except NoCast as reason:
+        return f"the reward's ranking was not checked: {reason}"
+    return ""

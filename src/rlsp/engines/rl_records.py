@@ -1,0 +1,115 @@
+"""What RL writes while it trains, and how a later call finds its way back into it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rlsp import checkpoints
+from rlsp.behaviours.grounded import rates
+from rlsp.checkpoints import Checkpoint
+from rlsp.config import Recipe
+from rlsp.engines.keeper import Keeper
+from rlsp.errors import Diverged
+from rlsp.files import JsonLines, check_whole, write_records
+from rlsp.rl.alarms import Watch
+from rlsp.rl.batch import experience_tensors
+from rlsp.rl.health import Check, Vigil, of_rollouts
+from rlsp.rl.loop import DivergedError, Iteration, Training
+from rlsp.runs import Run
+from rlsp.types import Alarm, to_json
+
+KINDS = ("rollouts", "scores")
+DIVERGED = ("rl", "diverged")
+"""What a step failed on, as a checkpoint with rollouts and scores beside it."""
+LOGS = ("metrics.jsonl", "seconds.jsonl", "alarms.jsonl")
+
+
+class RlRecords:
+    """The directory `rl` of a run: rollouts and scores of each step, metrics, times, alarms, checkpoints."""
+
+    def __init__(self, out: Run, recipe: Recipe) -> None:
+        self.out, self.watch = out, Watch(recipe)
+        logs = [JsonLines(out.path("rl", name)) for name in LOGS]
+        self.metrics, self.seconds, self.alarms = logs
+        self.recipe, self.vigil = recipe, Vigil(recipe.alarms.window)
+        self.keeper = Keeper(out.path("rl"), recipe.checkpoints, logs)
+
+    @property
+    def products(self) -> list[Path]:
+        """What stands there once RL has finished, its model aside."""
+        return [self.out.path("rl", name) for name in (*LOGS, *KINDS)]
+
+    def write(self, iteration: Iteration) -> tuple[list[Alarm], list[Check]]:
+        """Everything an iteration produced, with its behaviours counted.
+
+        Returns:
+            (the alarms that begin with it, what keeps the policy from learning and has done so for a window)
+        """
+        step, metrics = iteration.step, iteration.metrics
+        write_records(self._file("rollouts", step), iteration.rollouts)
+        write_records(self._file("scores", step), iteration.scores)
+        alarms = self.watch.see(step, iteration.problems, iteration.rollouts, iteration.scores, metrics)
+        for alarm in alarms:
+            self.alarms.write(to_json(alarm))
+        behaviours = rates(iteration.problems, iteration.rollouts)
+        counted = {f"behaviour/{behaviour}": value for behaviour, value in behaviours.items()}
+        self.seconds.write({"step": step} | iteration.seconds)
+        self.metrics.write({"step": step} | metrics | counted)
+        if (accuracy := metrics.get("held_out_accuracy")) is not None:
+            self.keeper.measured(step - 1, accuracy)
+        return alarms, self.vigil.see(of_rollouts(self.recipe, iteration.rollouts, iteration.scores))
+
+    def save(self, training: Training, step: int, now: bool) -> None:
+        """A checkpoint where one is due, or `now`."""
+
+        def snapshot(step: int) -> Checkpoint:
+            taken = training.snapshot(step)
+            return replace(taken, state={**taken.state, "watch": self.watch.state(), "vigil": self.vigil.streaks})
+
+        self.keeper.save(step, snapshot, now)
+
+    def dump(self, training: Training, error: DivergedError) -> Diverged:
+        """Keep what a step failed on, for `rlsp replay`: its rollouts and scores, the weights as they were, what the
+        loss was computed from.
+
+        Returns:
+            What to tell the user.
+        """
+        seen, folder = error.seen, self.out.path(*DIVERGED)
+        tensors = {**training.snapshot(seen.step).tensors, **experience_tensors(seen.experience)}
+        checkpoints.write(folder, Checkpoint(seen.step, tensors, {"rows": error.rows, "reason": str(error)}))
+        write_records(folder / "rollouts.jsonl.zst", seen.rollouts)
+        write_records(folder / "scores.jsonl.zst", seen.scores)
+        run, rate = self.out.directory, self.recipe.rl.actor_learning_rate / 3
+        return Diverged(
+            f"step {seen.step}: {error} `rlsp replay {run} {seen.step}` shows which rollouts did it. The steps before "
+            f"are saved: go on from them with other settings by `rlsp fork {run} --out` another directory `--set "
+            f"rl.actor_learning_rate={rate:.2g}`; --resume would come to the same loss again"
+        )
+
+    def begin(self, checkpoint: Checkpoint | None) -> None:
+        """Be as after the checkpoint's step: what came later is removed.
+
+        Raises:
+            InputError: a file of an earlier step is missing or damaged.
+        """
+        self.alarms.path.touch()
+        if checkpoint is None:
+            return
+        self.watch.restore(checkpoint.state["watch"])
+        self.vigil.streaks = dict(checkpoint.state["vigil"])
+        for kind in KINDS:
+            for path in self.out.step_files(kind):
+                if step_of(path) > checkpoint.step:
+                    path.unlink()
+            for step in range(1, checkpoint.step + 1):
+                check_whole(self._file(kind, step))
+
+    def _file(self, kind: str, step: int) -> Path:
+        return self.out.path("rl", kind, f"{step:06d}.jsonl.zst")
+
+
+def step_of(path: Path) -> int:
+    """The step of a file of rollouts or scores."""
+    return int(path.name.partition(".")[0])

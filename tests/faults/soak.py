@@ -1,0 +1,60 @@
+"""300 steps of the nano recipe: memory stays flat, and no process or file is left over."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from rlsp import runs
+from rlsp.config import Recipe, load
+from rlsp.engines import native
+from rlsp.engines.progress import Silent
+
+STEPS = 300
+WARM = 100
+MOST_GROWTH = 1.0
+"""MiB in 100 steps."""
+MIB = 2**20
+
+
+class Measuring(Silent):
+    """Notes after every step what the process holds."""
+
+    def __init__(self) -> None:
+        self.memory: list[float] = []
+        self.descriptors: list[int] = []
+        self.children: list[int] = []
+
+    def advance(self, done: int, note: str = "") -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / MIB)
+        self.descriptors.append(len(os.listdir("/proc/self/fd")))
+        self.children.append(len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+
+
+def slope(values: list[float]) -> float:
+    """Least squares, a step."""
+    middle, mean = (len(values) - 1) / 2, sum(values) / len(values)
+    return sum((place - middle) * (value - mean) for place, value in enumerate(values)) / sum(
+        (place - middle) ** 2 for place in range(len(values))
+    )
+
+
+def test_300_steps_leave_nothing_behind(tmp_path: Path) -> None:
+    recipe = load(Recipe, "nano", [f"rl.steps={STEPS}", "rl.prompts_per_step=32"]).model_copy(
+        update={"demonstrations": None, "sft": None}
+    )
+    before = set(os.listdir(tempfile.gettempdir()))
+    run, measuring = runs.create(tmp_path / "run", recipe), Measuring()
+    native.reinforce(recipe, run, measuring)
+    growth = 100 * slope(measuring.memory[WARM:])
+    print(f"\n{measuring.memory[WARM]:.1f} MiB after {WARM} steps, {measuring.memory[-1]:.1f} after {STEPS}: ", end="")
+    print(f"{growth:+.2f} MiB in 100 steps; {measuring.descriptors[-1]} descriptors, {measuring.children[-1]} children")
+    assert len(measuring.memory) == STEPS
+    assert growth <= MOST_GROWTH
+    assert measuring.descriptors[-1] <= measuring.descriptors[WARM]
+    assert measuring.children[-1] <= measuring.children[WARM]
+    assert list(run.directory.rglob("*.part")) == []
+    assert len(list(run.path("rl", "checkpoints").iterdir())) <= 2
+    assert set(os.listdir(tempfile.gettempdir())) - before <= {tmp_path.name}
