@@ -14,7 +14,7 @@ test: .venv/installed
 fuzz: .venv/installed  ## new inputs for the readers of recipes, data, rollouts and runs, for a minute
 	RLSP_FUZZ_SECONDS=60 $(BIN)/pytest tests/test_fuzz_readers.py
 
-test-faults: .venv/installed  ## kills, full disks, truncated files and a soak, about 25 minutes on two cores
+test-faults: .venv/installed  ## kills, full disks, truncated files and a soak, long
 	$(BIN)/pytest -s tests/faults/truncations.py tests/faults/full_disk.py tests/faults/kills.py tests/faults/soak.py
 
 test-judge: .venv/installed  ## the LLM judge against a real server on loopback

@@ -134,6 +134,14 @@ def test_a_step_that_fails_is_kept_and_fails_again(
     assert code == 0 and "no finite loss or gradient: 5" in text
     native.run(recipe, runs.resume(run.directory, recipe), Silent())
     assert run.finished("rl"), "without the harm it goes on"
+    assert replay.failed_step(run) is None, "and the step is one like any other"
+
+
+def test_a_damaged_checkpoint_is_passed_over_by_a_replay(finished: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "copy")
+    shutil.copytree(finished.directory, run.directory)
+    run.path("rl", "checkpoints", "000002", "tensors.safetensors").write_bytes(b"")
+    assert all(each.difference is None for each in replay.replay(run, 3))
 
 
 # Forks and exports

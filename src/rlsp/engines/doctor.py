@@ -29,7 +29,7 @@ PROMPTS = 32
 SAMPLES = 4
 """How many rollouts are looked at: of so many problems, at most so many each."""
 USUAL_KL = 0.02
-"""Nats a token that a policy has moved away by in the middle of a training (nano: 0.01 … 0.05)."""
+"""Nats a token that a policy is taken to move away by: what is to be told before it has moved at all."""
 BYTES_A_TOKEN = 24
 """Of stored rollouts and scores, compressed: about."""
 

@@ -17,12 +17,12 @@ from rlsp.engines.rl_records import RlRecords
 from rlsp.engines.stages import Evaluation, Policy
 from rlsp.engines.stopping import Stopping
 from rlsp.errors import Diverged, Paused
-from rlsp.files import JsonLines, read_lines, read_records, write_json, write_records
+from rlsp.files import JsonLines, read_records, write_json, write_records
 from rlsp.optim import NonFiniteLossError
 from rlsp.reward import warnings
 from rlsp.rl.health import Check, why_nothing
 from rlsp.rl.loop import DivergedError
-from rlsp.runs import EVALUATION, Run
+from rlsp.runs import EVALUATION, Run, read_metrics
 from rlsp.types import Alarm, Demonstration, Problem, to_json
 from rlsp.verifiers.settings import STRICT, Settings
 
@@ -227,8 +227,7 @@ def _rl(
             _warn_of(ills, progress)
             if pause:
                 raise _paused(alarms, out)
-    metrics = [values for _, values in read_lines(kept.metrics.path)]
-    _warn_of(why_nothing(metrics, recipe.alarms.window), progress)
+    _warn_of(why_nothing(read_metrics(kept.metrics.path), recipe.alarms.window), progress)
     policy.save(out.path("rl", "model"))
     out.finish("rl", *kept.products, out.path("rl", "model"))
     kept.keeper.prune(1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from rlsp import checkpoints
+from rlsp.checkpoints import DamagedError
 from rlsp.engines import stages
 from rlsp.engines.rl_records import DIVERGED
 from rlsp.errors import InputError
@@ -88,7 +89,11 @@ def _restore(run: Run, training: Training, latest: int) -> int:
     folder = run.path("rl", "checkpoints")
     for step in checkpoints.steps(folder):
         if step <= latest:
-            training.restore(checkpoints.read(checkpoints.place(folder, step)))
+            try:
+                kept = checkpoints.read(checkpoints.place(folder, step))
+            except DamagedError:
+                continue  # an older one, or the start, comes to the same
+            training.restore(kept)
             return step
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,7 @@ class RlRecords:
             InputError: a file of an earlier step is missing or damaged.
         """
         self.alarms.path.touch()
+        shutil.rmtree(self.out.path(*DIVERGED), ignore_errors=True)  # that step is done again
         if checkpoint is None:
             return
         self.watch.restore(checkpoint.state["watch"])
