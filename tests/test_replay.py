@@ -225,6 +225,10 @@ def test_resume_needs_no_recipe(
     arguments = ("fork", finished.directory, "--out", tmp_path / "fork", "--step", "3", "--set", "rl.steps=4")
     code, text = called(monkeypatch, capsys, *arguments)
     assert code == 0 and "begins after step 3" in text and "RL goes on after step 3" in text
+    code, text = called(monkeypatch, capsys, "replay", tmp_path / "fork", 3)
+    assert code == 2 and f"was forked from {finished.directory} after step 3: replay step 3 there" in text
+    code, text = called(monkeypatch, capsys, "replay", tmp_path / "fork", 4)
+    assert code == 0 and "come out token for token" in text
     code, text = called(monkeypatch, capsys, "resume", tmp_path / "fork")
     assert code == 0 and "report:" in text
     code, text = called(monkeypatch, capsys, "resume", tmp_path)

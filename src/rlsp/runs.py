@@ -80,6 +80,9 @@ class Run:
         kinds = KINDS.items()
         if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), kind) for key, kind in kinds):
             raise InputError(f"{self.directory} is no run directory: its {MANIFEST} is not one of rlsp's; give a run's")
+        fork = manifest.setdefault("fork", None)
+        if fork is not None and not (isinstance(fork, dict) and type(fork.get("step")) is int and "run" in fork):
+            raise InputError(f"{path}: fork = {fork!r:.80} names no run and step; put it back from a copy")
         for stage, made in manifest["stages"].items():
             if not isinstance(made, dict) or any(_leaves(name) for name in (stage, *made)):
                 raise InputError(f"{path}: stage {stage!r:.80} names what is not in the run; put it back from a copy")
@@ -177,8 +180,9 @@ def exists(directory: Path) -> bool:
     return True
 
 
-def create(directory: Path, recipe: Recipe, verb: Verb = "run") -> Run:
-    """Make a run directory; what it is about to do stands in its manifest. `verb`: the command that goes on with it.
+def create(directory: Path, recipe: Recipe, verb: Verb = "run", fork: Mapping[str, Any] | None = None) -> Run:
+    """Make a run directory; what it is about to do stands in its manifest. `verb`: the command that goes on with it;
+    `fork`: the `run` and the `step` after which it begins, where it is another one's fork.
 
     Raises:
         InputError: the directory is in use, or a file of the recipe is missing.
@@ -197,6 +201,7 @@ def create(directory: Path, recipe: Recipe, verb: Verb = "run") -> Run:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "git": _git_revision(),
+        "fork": fork,
     }
     write_json(directory / MANIFEST, manifest)
     return Run(directory)

@@ -36,7 +36,7 @@ def fork(
     if runs.exists(out):
         raise InputError(f"{out} exists: give another --out, or go on with it by `rlsp resume {out}`")
     with runs.locked(out):
-        made = runs.create(out, recipe, source.verb)
+        made = runs.create(out, recipe, source.verb, {"run": str(run), "step": checkpoint.step})
         forks.fork(source, checkpoint, recipe, made)
     console.print(f"{out} begins after step {checkpoint.step} of {run}", soft_wrap=True)
     go_on(out, judging(trusted_code=trust), accept_risks)

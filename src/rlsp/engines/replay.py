@@ -59,7 +59,14 @@ class Replayed:
 
 
 def stored(run: Run, step: int) -> list[Rollout]:
-    """Raises InputError when the run has no rollouts of that step."""
+    """Raises InputError when the run has no rollouts of that step, or they are those of the run that it was forked
+    from."""
+    fork = run.manifest()["fork"]
+    if fork and step <= fork["step"]:
+        raise InputError(
+            f"{run.directory} was forked from {fork['run']} after step {fork['step']}: replay step {step} there, "
+            "where its recipe is"
+        )
     path = run.path("rl", "rollouts", f"{step:06d}.jsonl.zst")
     if not path.is_file():
         there = len(run.step_files("rollouts"))
