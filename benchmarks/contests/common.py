@@ -53,7 +53,10 @@ class Setting:
         return self._worker(self.python, "trl_grpo")
 
     def vllm(self) -> Worker:
-        return self._worker(self.vllm_python, "vllm_cpu", VLLM_CPU_KVCACHE_SPACE="2", VLLM_LOGGING_LEVEL="ERROR")
+        """Bound to as many cores as the others have: by itself it would keep one of two for its scheduler."""
+        cores = f"0-{self.threads - 1}"
+        variables = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": cores, "VLLM_LOGGING_LEVEL": "ERROR"}
+        return self._worker(self.vllm_python, "vllm_cpu", **variables)
 
     def _worker(self, python: Path, peer: str, **variables: str) -> Worker:
         return Worker(python, peer, self.out / f"{peer}.log", **variables)
@@ -92,7 +95,7 @@ def show(title: str, answers: dict[str, list[Message]], flops_per_token: float =
             f"{min(rates):.0f} … {max(rates):.0f}",
             f"{median(ratios(answers, name)):.2f}",
             f"{median(one['tokens'] for one in each):.0f}",
-            f"{each[-1]['peak_bytes'] / 2**30:.2f}",
+            "–" if (memory := each[-1]["peak_bytes"]) is None else f"{memory / 2**30:.2f}",
         ]
         table.add_row(*row, *([f"{100 * median(rates) * flops_per_token / peak:.0f}"] if flops_per_token else []))
     console.print(table)

@@ -31,7 +31,7 @@ def rollouts(setting: Setting) -> list[Bar]:
         peak = workers["ours"].ask(do="peak")["flops_per_second"]
     show("SmolLM2-135M, 16 prompts × 8 samples of 128 new tokens", answers, allowed[0]["flops"] / 128, peak)
     share, of_packed = (median(speed(answers["ours"])) / median(speed(each)) for each in (allowed, packed))
-    console.print(f"of what products of packed matrices alone allow: {of_packed:.2f}")
+    console.print(f"of what products of packed matrices alone allow: {of_packed:.2f}; peak {peak / 1e9:.0f} GFLOP/s")
     bars = [
         at_least("SmolLM2 rollouts ÷ vLLM", ratios(answers, "vllm"), 2),
         at_least("SmolLM2 rollouts ÷ generate", ratios(answers, "generate"), 2.5),

@@ -30,8 +30,9 @@ class Channel:
             yield json.loads(line)
 
     def answer(self, message: Message) -> None:
+        """With this process's peak memory, unless the job says otherwise."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps(message | {"peak_bytes": peak}), file=self._out, flush=True)
+        print(json.dumps({"peak_bytes": peak} | message), file=self._out, flush=True)
 
     def serve(self, jobs: dict[str, Callable[..., Message]]) -> None:
         """Answer every request by the job that its `do` names; the time it took stands in `seconds`, unless the job

@@ -1,4 +1,4 @@
-"""vLLM's build for CPUs, in this process."""
+"""vLLM's build for CPUs, which works in processes of its own: their memory is not seen from here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Vllm:
             seed=seed,
         )
         outputs = self.llm.generate([{"prompt_token_ids": each} for each in prompts], settings, use_tqdm=False)
-        return {"lengths": [len(sample.token_ids) for each in outputs for sample in each.outputs]}
+        lengths = [len(sample.token_ids) for each in outputs for sample in each.outputs]
+        return {"lengths": lengths, "peak_bytes": None}
 
 
 if __name__ == "__main__":
