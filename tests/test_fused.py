@@ -89,10 +89,10 @@ def assert_same_decoding(
 ) -> None:
     slots = 80
     torch.set_num_threads(threads)
-    ours = LlamaDecoder(model, slots)
+    ours = LlamaDecoder(model, rows, slots)
     assert ours.fused
     monkeypatch.setattr(llama, "fused_for", lambda *_: None)
-    plain = LlamaDecoder(model, slots)
+    plain = LlamaDecoder(model, rows, slots)
     assert not plain.fused
     generator = torch.Generator().manual_seed(1)
     lengths = torch.randint(1, 60, (rows,), generator=generator)
@@ -102,7 +102,7 @@ def assert_same_decoding(
         for decoder in (ours, plain):
             cache = RowCache(rows, slots)
             kept, prefilled = decoder.prefill(ids[:, : int(lengths.max())], lengths)
-            cache.fill(slice(0, rows), kept, torch.arange(rows))
+            cache.fill(slice(0, rows), kept, torch.arange(rows), lengths)
             caches.append((cache, [prefilled]))
         for step in range(20):
             places = lengths + step
@@ -112,6 +112,59 @@ def assert_same_decoding(
     torch.testing.assert_close(torch.stack(our_logits), torch.stack(plain_logits), rtol=tolerance, atol=tolerance)
     assert our_cache.memory is not None and plain_cache.memory is not None
     torch.testing.assert_close(our_cache.memory, plain_cache.memory, rtol=tolerance, atol=tolerance)
+
+
+@needs_compiler
+@pytest.mark.parametrize("outer, inner", [(1, 1), (47, 5), (48, 288), (49, 289), (130, 600), (300, 37)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_packed_products_are_products(outer: int, inner: int, biased: bool) -> None:
+    """To float32's precision; a row's numbers depend neither on the others nor on the number of threads."""
+    compiled = fused_for(model_of(1, 1, 8, normed=False), 1, 1, 8)
+    assert compiled
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(outer, inner, generator=generator)
+    bias = torch.randn(outer, generator=generator) if biased else None
+    states = torch.randn(600, inner, generator=generator)
+    exact = torch.nn.functional.linear(states.double(), weight.double(), None if bias is None else bias.double())
+    by_threads = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        packed = compiled.packed(weight, bias)
+        by_threads.append(packed(states))
+        for rows in (1, 3, 8, 9, 33, 257):
+            assert torch.equal(packed(states[:rows].clone()), by_threads[-1][:rows])
+    assert (by_threads[0] - exact).abs().max() < 2e-6 * inner**0.5 * exact.abs().max()
+    assert all(torch.equal(by_threads[0], each) for each in by_threads)
+
+
+@needs_compiler
+def test_a_prompt_read_once_for_its_group_gives_the_same_numbers() -> None:
+    """Bit for bit as if each row read its own copy, also after rows have ended and others moved into their places."""
+    model, slots = model_of(2, 3, 16, normed=False), 64
+    prompts, lengths_P = (
+        torch.randint(97, (3, 41), generator=torch.Generator().manual_seed(1)),
+        torch.tensor([41, 20, 5]),
+    )
+    places_B = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+    decoder = LlamaDecoder(model, 8, slots)
+    caches: list[tuple[RowCache, list[torch.Tensor]]] = []
+    for own in (False, True):
+        caches.append((cache := RowCache(8, slots), logits := []))
+        lengths_B = lengths_P[places_B]
+        with torch.inference_mode():
+            kept, _ = decoder.prefill(prompts, lengths_P)
+            cache.fill(slice(0, 8), kept, places_B, lengths_B)
+            for live in (8, 8, 6, 6):
+                if live == 6 and len(lengths_B) == 8:  # the leaders of two groups end
+                    cache.move(torch.tensor([6, 7]), torch.tensor([0, 3]), int(lengths_B.max()))
+                    lengths_B = lengths_B[[6, 1, 2, 7, 4, 5]]
+                if own:
+                    cache.lengths_R.zero_()
+                logits.append(decoder.decode(torch.arange(live), lengths_B, cache))
+                lengths_B = lengths_B + 1
+    (grouped, logits), (_, theirs) = caches
+    assert grouped.leaders_R[:6].tolist() == [0, 1, 1, 0, 4, 0]
+    assert all(torch.equal(ours, other) for ours, other in zip(logits, theirs, strict=True))
 
 
 @needs_compiler
@@ -143,10 +196,10 @@ def test_nan_in_the_weights_reaches_the_logits() -> None:
     model = model_of(2, 3, 16, normed=False)
     with torch.no_grad():
         model.model.layers[0].self_attn.k_proj.weight[0, 0] = float("nan")
-    decoder, cache = LlamaDecoder(model, 8), RowCache(2, 8)
+    decoder, cache = LlamaDecoder(model, 2, 8), RowCache(2, 8)
     with torch.inference_mode():
         kept, _ = decoder.prefill(torch.ones(2, 3, dtype=torch.long), torch.tensor([3, 3]))
-        cache.fill(slice(0, 2), kept, torch.arange(2))
+        cache.fill(slice(0, 2), kept, torch.arange(2), torch.tensor([3, 3]))
         assert decoder.decode(torch.tensor([1, 2]), torch.tensor([3, 3]), cache).isnan().all()
 
 
@@ -158,7 +211,7 @@ def test_other_number_types_and_head_sizes_are_left_to_torch() -> None:
 @pytest.mark.usefixtures("fresh_compilations")
 def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused.shutil, "which", lambda _: None)
-    assert not isinstance(LlamaDecoder(model_of(2, 2, 16, normed=False), 8).between, Fused)
+    assert not isinstance(LlamaDecoder(model_of(2, 2, 16, normed=False), 1, 8).between, Fused)
 
 
 @needs_compiler
@@ -166,7 +219,7 @@ def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_compiler_that_fails_is_told_about(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "fused.cpp"
     broken.write_text("no C++")
-    monkeypatch.setattr(fused, "SOURCE", broken)
+    monkeypatch.setattr(fused, "SOURCES", [broken])
     with pytest.warns(UserWarning, match=r"decoding is slower: fused.cpp can't be compiled or loaded: .*error"):
         assert fused_for(model_of(2, 2, 16, normed=False), 2, 2, 16) is None
 

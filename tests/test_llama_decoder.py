@@ -108,11 +108,11 @@ def test_the_family_is_decoded_as_by_its_own_forward_pass(name: str) -> None:
     lengths, slots = torch.tensor([7, 1, 4]), 16
     ids = torch.randint(211, (3, slots), generator=torch.Generator().manual_seed(1))
     theirs = model(input_ids=ids, use_cache=False).logits
-    for decoder in (LlamaDecoder(model, slots), TransformersDecoder(model)):
+    for decoder in (LlamaDecoder(model, 3, slots), TransformersDecoder(model)):
         cache = RowCache(3, slots)
         with torch.inference_mode():
             kept, logits = decoder.prefill(ids[:, :7], lengths)
-            cache.fill(slice(0, 3), kept, torch.arange(3))
+            cache.fill(slice(0, 3), kept, torch.arange(3), lengths)
             torch.testing.assert_close(logits, theirs[torch.arange(3), lengths - 1], rtol=1e-4, atol=1e-4)
             for step in range(9):
                 places = lengths + step
@@ -120,41 +120,34 @@ def test_the_family_is_decoded_as_by_its_own_forward_pass(name: str) -> None:
                 torch.testing.assert_close(logits, theirs[torch.arange(3), places], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="packed products are MKL's")
 def test_packed_products_give_what_plain_ones_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While rows end and others take their places; a row that is not live is run and changes nothing."""
+    """While rows end and others take their places."""
     model, slots = build(FAMILY["llama, biased and tied"]), 16
     ids = torch.randint(211, (8, slots), generator=torch.Generator().manual_seed(1))
-    cache, lengths, sizes = RowCache(8, slots), torch.full((8,), 3), []
+    cache, lengths = RowCache(8, slots), torch.full((8,), 3)
     monkeypatch.setattr(layers, "PACKED_FROM", 0)
     with torch.inference_mode():
-        decoder = LlamaDecoder(model, slots)
+        decoder = LlamaDecoder(model, 8, slots)
         kept, _ = decoder.prefill(ids[:, :3], lengths)
-        cache.fill(slice(0, 8), kept, torch.arange(8))
+        cache.fill(slice(0, 8), kept, torch.arange(8), lengths)
         for live in (8, 7, 6, 5, 4, 3, 8, 5):
             rows, places = torch.arange(live), lengths[:live].clone()
             logits = decoder.decode(ids[rows, places], places, cache)
             lengths[:live] += 1
-            sizes.append(decoder.packed_rows)
             theirs = model(input_ids=ids, use_cache=False).logits[rows, places]
             torch.testing.assert_close(logits, theirs, rtol=1e-4, atol=1e-4)
             for row in range(live, 8):  # whoever enters a free row brings a prompt
-                fresh, _ = decoder.prefill(ids[row : row + 1, : int(lengths[row])], lengths[row : row + 1])
-                cache.fill(slice(row, row + 1), fresh, torch.tensor([0]))
-    assert sizes == [8, 8, 8, 5, 5, 5, 8, 5], "three rows are too few to pack for"
+                one = slice(row, row + 1)
+                fresh, _ = decoder.prefill(ids[one, : int(lengths[row])], lengths[one])
+                cache.fill(one, fresh, torch.tensor([0]), lengths[one])
 
 
-def test_a_model_of_small_matrices_is_run_without_spare_rows() -> None:
-    """Nothing is packed, so a row that has ended must not be run either."""
-    model, cache, lengths = build(FAMILY["llama"]), RowCache(8, 16), torch.full((8,), 3)
-    decoder, widths = LlamaDecoder(model, 16), []
-    model.model.embed_tokens.register_forward_hook(lambda _, inputs, __: widths.append(inputs[0].numel()))
-    with torch.inference_mode():
-        kept, _ = decoder.prefill(torch.ones(8, 3, dtype=torch.long), lengths)
-        cache.fill(slice(0, 8), kept, torch.arange(8))
-        for step, live in enumerate((8, 7, 6)):
-            decoder.decode(torch.ones(live, dtype=torch.long), lengths[:live] + step, cache)
-    assert widths == [24, 8, 7, 6]
+def test_few_rows_are_not_worth_packing_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "PACKED_FROM", 0)
+    model = build(FAMILY["llama"])
+    assert all(each.packed is None for each in LlamaDecoder(model, 3, 8).layers[0].products)
+    several = LlamaDecoder(model, 4, 8)
+    assert all((each.packed is not None) == (several.fused is not None) for each in several.layers[0].products)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -177,9 +170,9 @@ def test_biases_on_some_of_the_projections_are_told_apart(tokenizer: PreTrainedT
 def test_projections_move_together_once() -> None:
     model = build(FAMILY["qwen2"])
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    LlamaDecoder(model, 8)
+    LlamaDecoder(model, 1, 8)
     places = {name: parameter.data_ptr() for name, parameter in model.named_parameters()}
-    LlamaDecoder(model, 8)
+    LlamaDecoder(model, 1, 8)
     assert {name: parameter.data_ptr() for name, parameter in model.named_parameters()} == places
     for name, parameter in model.named_parameters():
         assert parameter.is_leaf and parameter.requires_grad and torch.equal(parameter, before[name])

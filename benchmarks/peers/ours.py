@@ -65,11 +65,11 @@ class Ours:
     def decode_profile(self, rows: int, held: int, steps: int = 15) -> Message:
         """Median seconds of the parts of one token of `rows` rows, each of which holds `held` tokens."""
         model = self.policy.model
-        decoder, cache = LlamaDecoder(model, held + 1), RowCache(rows, held + 1)
+        decoder, cache = LlamaDecoder(model, rows, held + 1), RowCache(rows, held + 1)
         ids_BT = torch.randint(5, model.config.vocab_size, (rows, held))
         lengths_B = torch.full((rows,), held)
         kept, _ = decoder.prefill(ids_BT, lengths_B)
-        cache.fill(slice(0, rows), kept, torch.arange(rows))
+        cache.fill(slice(0, rows), kept, torch.arange(rows), lengths_B)
         taken: list[dict[str, float]] = []
         between = type(decoder.between)
         timed = {
@@ -103,9 +103,11 @@ class Ours:
         inputs = {each.shape[1]: torch.randn(rows, each.shape[1]) for each in weights}
         products: Sequence[Callable[[Tensor], Tensor]] = [partial(torch.mm, mat2=each.T) for each in weights]
         if packed:
+            fused = LlamaDecoder(self.policy.model, 1, 1).fused
+            assert fused
             products = linears = [Linear(each, None) for each in weights]
             for linear in linears:
-                linear.pack(rows)
+                linear.pack(fused.packed)
         for _ in range(2):
             started = time.perf_counter()
             for weight, product in zip(weights, products, strict=True):

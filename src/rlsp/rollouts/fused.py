@@ -1,9 +1,9 @@
-"""What decoding does between matrix products: in C++ where it runs on a CPU in float32 and there is a compiler, else in
-torch.
+"""Decoding in C++ where it runs on a CPU in float32 and there is a compiler, else in torch.
 
 Between two products torch makes a dozen passes over numbers that do not stay in the cache, and its attention runs all
-rows as long as the longest one. `fused.cpp` makes one pass, and every row costs what it holds. It is compiled when a
-model is opened, for this machine and the model's sizes, which takes half a second.
+rows as long as the longest one. `fused.cpp` makes one pass, and every row costs what it holds. `products.cpp` has the
+products with large matrices, for which a few rows are more work to fetch than to multiply. Both are compiled when a
+model is opened, for this machine and the model's sizes, which takes a second.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from torch.nn.functional import silu
 from transformers import PreTrainedModel
 
 from rlsp.rollouts.layers import Layer, Norm
+from rlsp.rollouts.rows import RowCache
 
-SOURCE = Path(__file__).with_name("fused.cpp")
+SOURCES = [Path(__file__).with_name(name) for name in ("fused.cpp", "products.cpp")]
 FLAGS = "-O3 -march=native -fopenmp -fno-math-errno -fno-trapping-math -shared -fPIC".split()
 SIGNATURES = {
     "add_norm": (c_int64, c_int, c_int64, c_void_p, c_void_p, c_void_p, c_float, c_void_p),
     "silu_and_mul": (c_int64, c_int, c_int64, c_void_p, c_void_p),
-    "attend": (c_int64, c_int, c_int64, c_float, *[c_void_p] * 6, c_float, *[c_void_p] * 4),
+    "pack": (c_int64, c_int64, c_int, *[c_void_p] * 3),
+    "linear": (c_int64, c_int, c_int64, c_int64, *[c_void_p] * 3),
+    "attend": (c_int64, c_int, c_int64, c_float, *[c_void_p] * 8, c_float, *[c_void_p] * 4),
 }
 
 
@@ -76,30 +79,34 @@ class Fused:
         self.library.silu_and_mul(rows, threads, width, wide_NI.data_ptr(), gated_NI.data_ptr())
         return gated_NI
 
+    def packed(self, weight: Tensor, bias: Tensor | None) -> Packed:
+        return Packed(self.library, weight, bias)
+
     def attend(
         self,
+        number: int,
         projected_BP: Tensor,
         layer: Layer,
         scale: float,
         positions_B: Tensor,
         rotary_SD: tuple[Tensor, Tensor],
-        keys_values: tuple[Tensor, Tensor],
+        cache: RowCache,
         scratch: Tensor,
     ) -> Tensor:
-        """Rotates queries and keys by their positions, writes keys and values into the first B rows of the cache, and
-        attends.
+        """Rotates queries and keys by their positions, writes keys and values of layer `number` into the first B rows
+        of the cache, and attends.
 
         Args:
             rotary_SD: cosines and sines of every position.
-            keys_values: the cache's, [rows, slots, heads, dim].
             scratch: see `scratch`.
         """
-        keys, values = keys_values
-        count, slots = len(projected_BP), keys.shape[1]
+        keys, values = cache.layers[number]
+        count = len(projected_BP)
         attended = projected_BP.new_empty(count, self.heads * self.groups * self.dim)
         weights = (norm.weight if norm else None for norm in (layer.query_norm, layer.key_norm))
         self.library.attend(
-            count, len(scratch), slots, scale, projected_BP.data_ptr(), positions_B.data_ptr(),
+            count, len(scratch), cache.slots, scale, projected_BP.data_ptr(), positions_B.data_ptr(),
+            cache.leaders_R.data_ptr(), cache.lengths_R.data_ptr(),
             *(each.data_ptr() for each in rotary_SD), *map(_address, weights),
             layer.query_norm.epsilon if layer.query_norm else 0.0, keys.data_ptr(), values.data_ptr(),
             scratch.data_ptr(), attended.data_ptr(),
@@ -109,6 +116,27 @@ class Fused:
     def scratch(self, slots: int) -> Tensor:
         """Room for one row's scores, for each thread."""
         return torch.empty(torch.get_num_threads(), self.heads * self.groups, slots)
+
+
+class Packed:
+    """A matrix [outer, inner] with its biases, in the order in which products read it."""
+
+    def __init__(self, library: CDLL, weight: Tensor, bias: Tensor | None) -> None:
+        self.library, (self.outer, self.inner) = library, weight.shape
+        self.panels = torch.empty(library.packed_size(self.outer, self.inner))
+        library.pack(
+            self.outer, self.inner, torch.get_num_threads(), weight.data_ptr(), _address(bias),
+            self.panels.data_ptr(),
+        )  # fmt: skip
+
+    def __call__(self, inputs_NI: Tensor) -> Tensor:
+        """The product [N, outer], biases added."""
+        out_NO = inputs_NI.new_empty(len(inputs_NI), self.outer)
+        self.library.linear(
+            len(inputs_NI), torch.get_num_threads(), self.outer, self.inner, inputs_NI.data_ptr(),
+            self.panels.data_ptr(), out_NO.data_ptr(),
+        )  # fmt: skip
+        return out_NO
 
 
 def fused_for(model: PreTrainedModel, heads: int, groups: int, dim: int) -> Fused | None:
@@ -130,14 +158,16 @@ def _compiled(heads: int, groups: int, dim: int) -> CDLL | None:
     with TemporaryDirectory() as folder:
         target = Path(folder) / "fused.so"
         try:
-            subprocess.run([compiler, *FLAGS, *sizes, SOURCE, "-o", target], capture_output=True, text=True, check=True)
+            command: list[str | Path] = [compiler, *FLAGS, *sizes, *SOURCES, "-o", target]
+            subprocess.run(command, capture_output=True, text=True, check=True)
             library = CDLL(str(target))
         except (subprocess.CalledProcessError, OSError) as error:
             reason = error.stderr[:500] if isinstance(error, subprocess.CalledProcessError) else error
-            warnings.warn(f"decoding is slower: {SOURCE.name} can't be compiled or loaded: {reason}", stacklevel=2)
+            warnings.warn(f"decoding is slower: {SOURCES[0].name} can't be compiled or loaded: {reason}", stacklevel=2)
             return None
     for name, arguments in SIGNATURES.items():
         getattr(library, name).argtypes, getattr(library, name).restype = arguments, None
+    library.packed_size.argtypes, library.packed_size.restype = (c_int64, c_int64), c_int64
     return library
 
 

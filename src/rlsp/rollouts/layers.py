@@ -1,9 +1,9 @@
-"""The weights of the Llama family as decoding reads them: projections of one input side by side, large matrices in the
-order in which MKL reads them."""
+"""The weights of the Llama family as decoding reads them: projections of one input are side by side, large matrices
+packed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,22 +16,18 @@ PACKED_FROM = 2**18
 
 
 class Linear:
-    """A product with a large matrix is quicker with the matrix in the order in which MKL reads it: a copy, made for one
-    number of rows."""
+    """A product with a large matrix is quicker with a copy of it in the order in which it is read."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight, self.bias = weight, bias
-        self.packed: Tensor | None = None
-        self.rows = 0
+        self.packed: Callable[[Tensor], Tensor] | None = None
 
-    def pack(self, rows: int) -> None:
-        if packs(self.weight):
-            self.packed, self.rows = torch.ops.mkl._mkl_reorder_linear_weight(self.weight, rows), rows
+    def pack(self, packed: Callable[[Tensor, Tensor | None], Callable[[Tensor], Tensor]]) -> None:
+        if self.weight.numel() >= PACKED_FROM:
+            self.packed = packed(self.weight, self.bias)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        if self.packed is None or len(inputs) != self.rows:
-            return linear(inputs, self.weight, self.bias)
-        return torch.ops.mkl._mkl_linear(inputs, self.packed, self.weight, self.bias, self.rows)
+        return self.packed(inputs) if self.packed else linear(inputs, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +54,10 @@ class Layer:
     post_attention_norm: Norm
     gate_up: Linear
     down: Linear
+
+    @property
+    def products(self) -> tuple[Linear, ...]:
+        return self.qkv, self.output, self.gate_up, self.down
 
 
 def layer_of(layer: Any) -> Layer:
@@ -100,10 +100,3 @@ def _adjacent(parts: Sequence[Tensor]) -> Tensor:
         place += part.numel()
     rows = sum(len(part) for part in parts)
     return first.detach().as_strided((rows, *first.shape[1:]), first.stride())
-
-
-def packs(weight: Tensor) -> bool:
-    """Whether packing such a matrix pays, and this build of torch has MKL's packed products."""
-    available = hasattr(torch.ops.mkl, "_mkl_linear") and torch.backends.mkl.is_available()
-    suits = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return available and suits and weight.numel() >= PACKED_FROM

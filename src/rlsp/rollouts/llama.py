@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 
 from rlsp.models import trunk_of
 from rlsp.rollouts.fused import Between, Fused, Plain, fused_for
-from rlsp.rollouts.layers import Layer, layer_of, norm_of, packs, side_by_side
+from rlsp.rollouts.layers import Layer, layer_of, norm_of, side_by_side
 from rlsp.rollouts.rows import KeysValues, Places, RowCache
 
 LAYER = {
@@ -35,8 +35,6 @@ OPTIONAL = {f"{name.removesuffix('weight')}bias" for name in LAYER if "_proj" in
 """Parameters of a layer of the family."""
 LEAST_ROWS = 4
 """Packing matrices does not pay for products of fewer rows."""
-SPARE_ROWS = 1 / 4
-"""Rows that end leave up to this share of a packed product empty, then the matrices are packed anew."""
 
 
 def is_llama(model: PreTrainedModel) -> bool:
@@ -85,9 +83,9 @@ def _agree(model: PreTrainedModel) -> bool:
     generator = torch.Generator().manual_seed(0)
     ids_BT = torch.randint(model.config.get_text_config().vocab_size, (2, tokens), generator=generator).to(model.device)
     rows = torch.arange(2, device=model.device)
-    decoder, cache = LlamaDecoder(model, tokens), RowCache(2, tokens)
+    decoder, cache = LlamaDecoder(model, 2, tokens), RowCache(2, tokens)
     kept, after_prompt = decoder.prefill(ids_BT, lengths)
-    cache.fill(slice(0, 2), kept, rows)
+    cache.fill(slice(0, 2), kept, rows, lengths)
     after_token = decoder.decode(ids_BT[rows, lengths], lengths, cache)
     theirs_BTV = model(input_ids=ids_BT, use_cache=False).logits
     return all(
@@ -105,10 +103,12 @@ class LlamaDecoder:
     """Runs the model's weights, for one call of `sample`. Projections of one input are laid side by side in memory,
     where the model sees them, too; large matrices are copied when they are packed.
 
-    `slots` is the most tokens that a row will hold.
+    Args:
+        rows: the most that will be run at once.
+        slots: the most tokens that a row will hold.
     """
 
-    def __init__(self, model: PreTrainedModel, slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, rows: int, slots: int) -> None:
         trunk: Any = trunk_of(model)
         attention = trunk.layers[0].self_attn
         self.dim: int = attention.head_dim
@@ -118,8 +118,6 @@ class LlamaDecoder:
         self.embed, self.head = trunk.embed_tokens, side_by_side(model.get_output_embeddings())
         self.final_norm = norm_of(trunk.norm)
         self.layers = [layer_of(each) for each in trunk.layers]
-        self.packs = any(packs(each.gate_up.weight) for each in self.layers)
-        self.packed_rows = 0
         with torch.no_grad():
             positions_1S = torch.arange(slots, device=model.device)[None]
             cosines_1SD, sines_1SD = trunk.rotary_emb(trunk.embed_tokens.weight, positions_1S)
@@ -127,6 +125,9 @@ class LlamaDecoder:
         self.sines_SD = sines_1SD[0]
         self.fused = fused_for(model, self.heads, self.groups, self.dim)
         self.between: Between = self.fused or Plain()
+        if self.fused and rows >= LEAST_ROWS:
+            for each in (self.head, *(part for layer in self.layers for part in layer.products)):
+                each.pack(self.fused.packed)
 
     def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
         """See `Decoder.prefill`."""
@@ -152,19 +153,16 @@ class LlamaDecoder:
 
     def decode(self, tokens_B: Tensor, positions_B: Tensor, cache: RowCache) -> Tensor:
         """See `Decoder.decode`."""
-        live = len(tokens_B)
-        count = self._pack(live)
-        tokens_B, positions_B = (pad(each, (0, count - live)) for each in (tokens_B, positions_B))
         plain, fused = self._attend_plain, self.fused
         attend = self._attend_fused(fused, positions_B, cache) if fused else plain(positions_B, cache)
-        return self.head(self._run(tokens_B, attend))[:live]
+        return self.head(self._run(tokens_B, attend))
 
     def _attend_fused(self, fused: Fused, positions_B: Tensor, cache: RowCache) -> Attend:
         scratch, rotary = fused.scratch(cache.slots), (self.cosines_SD, self.sines_SD)
 
         def attend(number: int, projected_BP: Tensor) -> Tensor:
-            layer, rows = self.layers[number], cache.layers[number]
-            return fused.attend(projected_BP, layer, self.scale, positions_B, rotary, rows, scratch)
+            layer = self.layers[number]
+            return fused.attend(number, projected_BP, layer, self.scale, positions_B, rotary, cache, scratch)
 
         return attend
 
@@ -182,18 +180,6 @@ class LlamaDecoder:
             return attended.reshape(count, -1)
 
         return attend
-
-    def _pack(self, live: int) -> int:
-        """How many rows to run for this many live ones, the matrices packed for them."""
-        if not self.packs or live < LEAST_ROWS:
-            return live
-        if not (1 - SPARE_ROWS) * self.packed_rows <= live <= self.packed_rows:
-            self.packed_rows = live
-            for layer in self.layers:
-                for each in (layer.qkv, layer.output, layer.gate_up, layer.down):
-                    each.pack(live)
-            self.head.pack(live)
-        return self.packed_rows
 
     def _run(self, tokens_N: Tensor, attend: Attend) -> Tensor:
         """The final states [N, H] of tokens, normalised."""

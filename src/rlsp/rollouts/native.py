@@ -64,8 +64,8 @@ class NativeSampler:
         slots = max(len(prompt.ids) for prompt in prompts) + settings.max_response_tokens
         check_capacity(self.model.config, slots, settings.cache_tokens)
         model = merged(self.model)
-        decoder = LlamaDecoder(model, slots) if self.is_llama else TransformersDecoder(model)
         wanted = [(prompt, sample) for prompt in prompts for sample in range(samples)]
+        decoder = LlamaDecoder(model, len(wanted), slots) if self.is_llama else TransformersDecoder(model)
         rollouts: dict[tuple[Prompt, int], Rollout] = {}
         given = (settings.temperature, policy_version)
         while missing := [each for each in wanted if each not in rollouts]:
@@ -214,8 +214,8 @@ class _Batch:
             rows = slice(len(self.live), len(self.live) + len(members))
             self.live += [request for request, _ in members]
             places = torch.tensor([place for _, place in members], device=self.stops.device)
-            self.cache.fill(rows, prefill.keys_values, places)
             self.lengths_R[rows] = torch.tensor([len(request.prompt.ids) for request, _ in members])
+            self.cache.fill(rows, prefill.keys_values, places, self.lengths_R[rows])
             self.sampled_R[rows] = 0
             self.uniforms_RT[rows] = torch.stack(
                 [torch.rand(self.settings.max_response_tokens, generator=request.generator) for request, _ in members]

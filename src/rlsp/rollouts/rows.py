@@ -23,14 +23,30 @@ class RowCache:
     def __init__(self, rows: int, slots: int, memory: Tensor | None = None) -> None:
         self.rows, self.slots, self.memory = rows, slots, memory
         self.layers: KeysValues = []
+        self.lengths_R = torch.zeros(rows, dtype=torch.long)
+        self._prompts_R = torch.full((rows,), -1)
+        self._prompts = 0
+        self._leaders_R: Tensor | None = None
 
-    def fill(self, rows: slice, prompts: KeysValues, places: Tensor) -> None:
-        """Copy prompts into rows, from slot 0 on: row i receives prompt places[i]."""
+    @property
+    def leaders_R(self) -> Tensor:
+        """The first row that holds the same prompt, of which the first `lengths_R` slots of both are."""
+        if self._leaders_R is None:
+            _, kinds_R = self._prompts_R.unique(return_inverse=True)
+            places_R = torch.arange(self.rows)
+            self._leaders_R = places_R.scatter_reduce(0, kinds_R, places_R, "amin", include_self=False)[kinds_R]
+        return self._leaders_R
+
+    def fill(self, rows: slice, prompts: KeysValues, places_B: Tensor, lengths_B: Tensor) -> None:
+        """Copy prompts into rows, from slot 0 on: row i receives the first lengths_B[i] tokens of prompt places_B[i],
+        and what pads them."""
         if not self.layers:
             self.layers = self._allocate(prompts)
+        self.lengths_R[rows], self._prompts_R[rows] = lengths_B.cpu(), self._prompts + places_B.cpu()
+        self._prompts, self._leaders_R = self._prompts + len(prompts[0][0]), None
         for own, others in zip(self.layers, prompts, strict=True):
             for ours, theirs in zip(own, others, strict=True):
-                ours[rows, : theirs.shape[1]] = theirs[places]
+                ours[rows, : theirs.shape[1]] = theirs[places_B]
 
     def put(self, layer: int, places: Places, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write one token's keys and values, [B, heads, dim].
@@ -46,6 +62,9 @@ class RowCache:
 
     def move(self, source: Tensor, target: Tensor, width: int) -> None:
         """Copy rows onto rows, up to `width` slots."""
+        for tensor in (self.lengths_R, self._prompts_R):
+            tensor[target.cpu()] = tensor[source.cpu()]
+        self._leaders_R = None
         for own in self.layers:
             for tensor in own:
                 tensor[target, :width] = tensor[source, :width]
