@@ -28,7 +28,6 @@ from rlsp.rl.loop import Iteration, Training
 from rlsp.rl.streams import Streams
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
-from rlsp.rollouts.draw import draw
 from rlsp.rollouts.layers import Linear
 from rlsp.rollouts.llama import LlamaDecoder
 from rlsp.rollouts.native import NativeSampler
@@ -87,7 +86,7 @@ class Ours:
                 taken.append(dict.fromkeys((*timed.values(), "draw"), 0.0))
                 started = time.perf_counter()
                 logits_BV = decoder.decode(ids_BT[:, 0], lengths_B, cache)
-                _stopwatch(draw, "draw", taken)(logits_BV, torch.rand(rows), 1.0)
+                _stopwatch(decoder.draw, "draw", taken)(logits_BV, torch.rand(rows), 1.0)
                 taken[-1]["step"] = time.perf_counter() - started
         for step in taken:
             step["other"] = 2 * step["step"] - sum(step.values())

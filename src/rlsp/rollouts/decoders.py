@@ -10,11 +10,14 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from rlsp.models import logits_at
+from rlsp.rollouts.draw import Draw, draw
 from rlsp.rollouts.rows import KeysValues, Places, RowCache
 
 
 class Decoder(Protocol):
     """Runs the model with the weights it has when the decoder is made; it is made for one call of `sample`."""
+
+    draw: Draw
 
     def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
         """Prompts, padded on the right.
@@ -34,6 +37,7 @@ class TransformersDecoder:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
+        self.draw: Draw = draw
 
     def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
         cache = DynamicCache()

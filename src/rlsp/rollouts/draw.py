@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,8 @@ BLOCK = 256
 """Tokens whose probabilities are added up before the cumulative distribution is inverted: cumulative sums are slow, and
 one over V/256 blocks and one within a block are as good as one over V."""
 BELOW_ONE = 1 - 1e-6
+
+Draw = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -28,9 +32,14 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Ten
         tokens_B1, total_B1 = _invert(masses_BV, uniforms_B[:, None])
         tokens_B = tokens_B1.squeeze(1)
         logprobs_B = (masses_BV.gather(1, tokens_B1) / total_B1).squeeze(1).log()
+    return tokens_B, finite(logprobs_B)
+
+
+def finite(logprobs_B: Tensor) -> Tensor:
+    """Raises RuntimeError for what can't be the log-prob of a token that was drawn."""
     if not torch.isfinite(logprobs_B).all():
         raise RuntimeError("the model's logits are NaN or infinite: look for NaN in its weights")
-    return tokens_B, logprobs_B
+    return logprobs_B
 
 
 def _invert(masses_BV: Tensor, uniforms_B1: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,8 @@
 
 Between two products torch makes a dozen passes over numbers that do not stay in the cache, and its attention runs all
 rows as long as the longest one. `fused.cpp` makes one pass, and every row costs what it holds. `products.cpp` has the
-products with large matrices, for which a few rows are more work to fetch than to multiply. Both are compiled when a
-model is opened, for this machine and the model's sizes, which takes a second.
+products with large matrices, for which a few rows are more work to fetch than to multiply, and `draws.cpp` the draw of
+tokens. They are compiled when a model is opened, for this machine and the model's sizes, which takes a second.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from torch import Tensor
 from torch.nn.functional import silu
 from transformers import PreTrainedModel
 
+from rlsp.rollouts.draw import draw, finite
 from rlsp.rollouts.layers import Layer, Norm
 from rlsp.rollouts.rows import RowCache
 
-SOURCES = [Path(__file__).with_name(name) for name in ("fused.cpp", "products.cpp")]
+SOURCES = [Path(__file__).with_name(name) for name in ("fused.cpp", "products.cpp", "draws.cpp")]
 FLAGS = "-O3 -march=native -fopenmp -fno-math-errno -fno-trapping-math -shared -fPIC".split()
 SIGNATURES = {
     "add_norm": (c_int64, c_int, c_int64, c_void_p, c_void_p, c_void_p, c_float, c_void_p),
     "silu_and_mul": (c_int64, c_int, c_int64, c_void_p, c_void_p),
     "pack": (c_int64, c_int64, c_int, *[c_void_p] * 3),
     "linear": (c_int64, c_int, c_int64, c_int64, *[c_void_p] * 3),
+    "draw": (c_int64, c_int, c_int64, c_float, *[c_void_p] * 4),
     "attend": (c_int64, c_int, c_int64, c_float, *[c_void_p] * 8, c_float, *[c_void_p] * 4),
 }
 
@@ -78,6 +80,18 @@ class Fused:
         gated_NI = wide_NI.new_empty(rows, width)
         self.library.silu_and_mul(rows, threads, width, wide_NI.data_ptr(), gated_NI.data_ptr())
         return gated_NI
+
+    def draw(self, logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """See `rlsp.rollouts.draw.draw`; the logits stay."""
+        if temperature == 0:
+            return draw(logits_BV, uniforms_B, temperature)
+        (rows, vocabulary), threads = logits_BV.shape, torch.get_num_threads()
+        tokens_B, logprobs_B = torch.empty(rows, dtype=torch.long), torch.empty(rows)
+        self.library.draw(
+            rows, threads, vocabulary, temperature, logits_BV.data_ptr(), uniforms_B.data_ptr(), tokens_B.data_ptr(),
+            logprobs_B.data_ptr(),
+        )  # fmt: skip
+        return tokens_B, finite(logprobs_B)
 
     def packed(self, weight: Tensor, bias: Tensor | None) -> Packed:
         return Packed(self.library, weight, bias)

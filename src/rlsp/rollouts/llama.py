@@ -13,6 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 
 from rlsp.models import trunk_of
+from rlsp.rollouts.draw import Draw, draw
 from rlsp.rollouts.fused import Between, Fused, Plain, fused_for
 from rlsp.rollouts.layers import Layer, layer_of, norm_of, side_by_side
 from rlsp.rollouts.rows import KeysValues, Places, RowCache
@@ -125,6 +126,7 @@ class LlamaDecoder:
         self.sines_SD = sines_1SD[0]
         self.fused = fused_for(model, self.heads, self.groups, self.dim)
         self.between: Between = self.fused or Plain()
+        self.draw: Draw = self.fused.draw if self.fused else draw
         if self.fused and rows >= LEAST_ROWS:
             for each in (self.head, *(part for layer in self.layers for part in layer.products)):
                 each.pack(self.fused.packed)

@@ -22,7 +22,6 @@ from rlsp.errors import InputError
 from rlsp.lora import merged
 from rlsp.prompts import finished, stop_ids
 from rlsp.rollouts.decoders import Decoder, TransformersDecoder
-from rlsp.rollouts.draw import draw
 from rlsp.rollouts.llama import LlamaDecoder, is_llama
 from rlsp.rollouts.rows import KeysValues, RowCache
 from rlsp.rollouts.sampler import Prompt, SamplingSettings, check_room, ignore, request_seed
@@ -234,7 +233,7 @@ class _Batch:
     def _sample(self, rows: slice, logits_BV: Tensor) -> None:
         next_B1 = self.sampled_R[rows, None]
         uniforms_B = self.uniforms_RT[rows].gather(1, next_B1).squeeze(1)
-        tokens_B, logprobs_B = draw(logits_BV.float(), uniforms_B, self.settings.temperature)
+        tokens_B, logprobs_B = self.decoder.draw(logits_BV.float(), uniforms_B, self.settings.temperature)
         self.tokens_RT[rows].scatter_(1, next_B1, tokens_B[:, None])
         self.logprobs_RT[rows].scatter_(1, next_B1, logprobs_B[:, None])
         self.sampled_R[rows] += 1
