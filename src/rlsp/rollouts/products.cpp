@@ -13,9 +13,10 @@ constexpr int LANES = 16, ROWS = 8;  // ROWS · 3 sums, 3 weights and a state fi
 constexpr int LANES = 8, ROWS = 4;
 #endif
 constexpr int WIDTH = 3 * LANES;
-constexpr int DEPTH = 288;            // a panel's part of so many rows stays in the first cache
-constexpr int STEP = 8;               // products between requests for memory
-constexpr std::int64_t CHUNK = 256;   // rows whose states and sums stay in the second cache
+constexpr int DEPTH = 288;  // a panel's part of so many rows stays in the first cache
+constexpr int STEP = 8;  // products between requests for memory
+constexpr std::int64_t OWN_ROWS = 64;  // so many rows a thread are worth a matrix read by each thread
+constexpr std::int64_t CHUNK = 256;  // rows whose states and sums stay in the second cache
 constexpr int LINE = 64 / sizeof(float);
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -120,8 +121,10 @@ void pack(std::int64_t outer, std::int64_t inner, int threads, const float *matr
 void linear(std::int64_t rows, int threads, std::int64_t outer, std::int64_t inner, const float *states,
             const float *panels, float *out) {
     const std::int64_t count = (outer + WIDTH - 1) / WIDTH;
-    const bool uneven = count % threads && count < 8 * threads;  // better each thread some rows of all panels
-    const std::int64_t parts = uneven ? threads : 1, most = (rows + CHUNK * parts - 1) / (CHUNK * parts) * parts;
+    // Each thread some rows of all panels: what it writes and reads next then lies in its own cache. Of few rows, each
+    // some panels, so that the matrix is read once.
+    const bool by_rows = rows >= OWN_ROWS * threads || (count % threads && count < 8 * threads);
+    const std::int64_t parts = by_rows ? threads : 1, most = (rows + CHUNK * parts - 1) / (CHUNK * parts) * parts;
     const std::int64_t chunk = (rows + most * ROWS - 1) / (most * ROWS) * ROWS;
     const std::int64_t chunks = (rows + chunk - 1) / chunk;
 #pragma omp parallel for schedule(static) num_threads(threads)
