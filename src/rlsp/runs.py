@@ -238,10 +238,11 @@ def locked(directory: Path) -> Iterator[None]:
     """Inside, no other process can lock the directory, which is made if need be.
 
     Raises:
-        InputError: another one has it, or it can't be made.
+        InputError: another one has it, it can't be made, or nothing can be written into it.
     """
     check_writable(directory, overwrite=True, directory=True)
     directory.mkdir(parents=True, exist_ok=True)
+    check_writable(directory / MANIFEST, overwrite=True)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
