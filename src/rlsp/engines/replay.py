@@ -110,8 +110,7 @@ def _training(run: Run, judging: Settings) -> Iterator[tuple[Training, list[list
     """(the run's RL as it began, the problems of each step)"""
     recipe = run.recipe()
     torch.manual_seed(recipe.seed)
-    start = str(run.path("sft", "model")) if recipe.sft is not None else recipe.model.path
-    policy = stages.open_policy(start, recipe.sampling.engine)
+    policy = stages.policy_before_rl(run, recipe.sampling.engine)
     with stages.reinforcing_in(run, policy, recipe, judging) as training:
         yield training, stages.problems_of_steps(run, recipe)
 
