@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from rlsp import runs
-from rlsp.cli.options import RisksOption, RunArgument, SetOption, StepOption, TrustOption, judging, step_or_best
+from rlsp.cli.options import (
+    OutRun,
+    RisksOption,
+    RunArgument,
+    SetOption,
+    StepOption,
+    TrustOption,
+    judging,
+    step_or_best,
+)
 from rlsp.cli.progress import console
 from rlsp.cli.resume import go_on
 from rlsp.config import changed
@@ -18,7 +22,7 @@ from rlsp.runs import Run
 
 def fork(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(help="The new run directory.")],
+    out: OutRun,
     settings: SetOption = None,
     step: StepOption = None,
     trust: TrustOption = False,
