@@ -37,10 +37,9 @@ def fork(
     forks.check(source, recipe)
     preflight.check(recipe, judging(trusted_code=trust), accept_risks)
     checkpoint = forks.checkpoint_of(source, wanted)
-    if runs.exists(out):
-        raise InputError(f"{out} exists: give another --out, or go on with it by `rlsp resume {out}`")
     with runs.locked(out):
-        made = runs.create(out, recipe, source.verb, {"run": str(run), "step": checkpoint.step})
-        forks.fork(source, checkpoint, recipe, made)
+        if runs.exists(out):
+            raise InputError(f"{out} exists: give another --out, or go on with it by `rlsp resume {out}`")
+        forks.fork(source, checkpoint, recipe, out)
     console.print(f"{out} begins after step {checkpoint.step} of {run}", soft_wrap=True)
     go_on(out, judging(trusted_code=trust), accept_risks)

@@ -67,7 +67,7 @@ def stored(run: Run, step: int) -> list[Rollout]:
             f"{run.directory} was forked from {fork['run']} after step {fork['step']}: replay step {step} there, "
             "where its recipe is"
         )
-    path = run.path("rl", "rollouts", f"{step:06d}.jsonl.zst")
+    path = run.step_file("rollouts", step)
     if not path.is_file():
         there = len(run.step_files("rollouts"))
         has = f"it has steps 1 to {there}" if there else "it has none"
