@@ -14,8 +14,9 @@ test: .venv/installed
 fuzz: .venv/installed  ## new inputs for the readers of recipes, data, rollouts and runs, for a minute
 	RLSP_FUZZ_SECONDS=60 $(BIN)/pytest tests/test_fuzz_readers.py
 
-test-faults: .venv/installed  ## kills, full disks, truncated files and a soak, long
+test-faults: .venv/installed  ## kills, full disks, truncated files, a soak, and a real model where it is; long
 	$(BIN)/pytest -s tests/faults/truncations.py tests/faults/full_disk.py tests/faults/kills.py tests/faults/soak.py
+	test ! -d $(SMOLLM2) || RLSP_REAL_MODEL=$(abspath $(SMOLLM2)) $(BIN)/pytest tests/real_model_runs.py
 
 test-judge: .venv/installed  ## the LLM judge against a real server on loopback
 	$(BIN)/pip install --quiet -c constraints.txt gguf 'transformers[serving]'

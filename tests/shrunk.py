@@ -1,4 +1,4 @@
-"""What makes recipes and models small enough for a test: two steps, short responses, two layers."""
+"""What tests share: recipes and models that are small enough (two steps, short responses, two layers), a listener."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from rlsp.config import Recipe
 from rlsp.engines import stages
+from rlsp.engines.progress import Silent
 from rlsp.engines.stages import Policy
 from rlsp.rl.loop import Iteration
 
@@ -30,6 +31,14 @@ TINY: dict[str, Any] = {
     "initializer_range": 0.3,
 }
 """A model's sizes that suit unit tests; its random weights are large enough to have opinions."""
+
+
+class Remembering(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
 
 
 def reinforce(policy: Policy, recipe: Recipe) -> Iterator[Iteration]:

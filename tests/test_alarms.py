@@ -29,7 +29,7 @@ from rlsp.rl.alarms.watch import compare_windows
 from rlsp.runs import Run, create, resume
 from rlsp.tasks import countdown
 from rlsp.types import Alarm, Exploration, Finish, Problem, Reason, Rollout, Score, Verdict
-from tests.shrunk import SHRUNK
+from tests.shrunk import SHRUNK, Remembering
 
 PROBLEMS = [Problem(f"p{number}", "math", f"What is {number} + 1?", str(number + 1)) for number in range(8)]
 THREE = countdown.problem((3, 7, 12), 33)
@@ -477,14 +477,6 @@ HACKED = [
 def hacked(tmp_path: Path, *settings: str) -> tuple[Recipe, Run]:
     resolved = load(Recipe, "nano", [*HACKED, *settings]).model_copy(update={"demonstrations": None, "sft": None})
     return resolved, create(tmp_path / "run", resolved)
-
-
-class Remembering(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 def test_training_writes_and_says_its_alarms(tmp_path: Path) -> None:

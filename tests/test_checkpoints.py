@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -168,8 +169,10 @@ def test_every_nth_step_and_whenever_it_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_by_default_they_take_a_tenth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1000.0]
+    """Wherever the wall clock is set meanwhile."""
+    clock, wall = [1000.0], itertools.cycle((0.0, 1e6, -1e6))
     monkeypatch.setattr("rlsp.engines.keeper.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("rlsp.engines.keeper.time.time", lambda: next(wall))
 
     def slow(step: int) -> Checkpoint:
         clock[0] += 2.0

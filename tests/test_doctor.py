@@ -15,10 +15,9 @@ from rlsp import runs
 from rlsp.config import Recipe, load
 from rlsp.engines import doctor, native, stages
 from rlsp.engines.estimate import estimate
-from rlsp.engines.progress import Silent
 from rlsp.rl.health import Check, Vigil, of_rollouts, why_nothing
 from rlsp.types import Exploration, Finish, Problem, Reason, Rollout, Score, Verdict
-from tests.shrunk import SHRUNK
+from tests.shrunk import SHRUNK, Remembering
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<eos>\n{% endfor %}"
@@ -167,18 +166,10 @@ def test_memory_and_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 # While it trains
 
 
-class Said(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
 def test_a_run_says_what_it_finds_before_its_first_step_and_why_nothing_was_learned(tmp_path: Path) -> None:
     settings = [*SHRUNK, "rl.steps=6", "alarms.window=3", "sampling.max_response_tokens=14"]
     recipe = load(Recipe, "nano", settings).model_copy(update={"demonstrations": None, "sft": None})
-    progress = Said()
+    progress = Remembering()
     native.reinforce(recipe, runs.create(tmp_path / "run", recipe), progress)
     warned = [said for said in progress.said if said.startswith("warning: truncation: ")]
     assert warned and all("Fix: raise sampling.max_response_tokens" in said for said in warned)

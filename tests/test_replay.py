@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from rlsp.config import changed
 from rlsp.engines import fork, native, replay, stages
 from rlsp.engines.progress import Silent
 from rlsp.errors import Diverged, InputError
-from rlsp.files import read_records, write_records
+from rlsp.files import read_records, write_json, write_records
 from rlsp.models import load_policy, token_logprobs
 from rlsp.rl.update import Updater
 from rlsp.runs import Run
@@ -149,8 +152,8 @@ def test_a_damaged_checkpoint_is_passed_over_by_a_replay(finished: Run, tmp_path
 
 def test_a_fork_has_the_same_past_and_another_future(finished: Run, tmp_path: Path) -> None:
     recipe = changed(finished.recipe(), ["rl.actor_learning_rate=1e-5", "rl.steps=5"])
-    out = runs.create(tmp_path / "fork", recipe)
-    fork.fork(finished, fork.checkpoint_of(finished, 2), recipe, out)
+    out = Run(tmp_path / "fork")
+    fork.fork(finished, fork.checkpoint_of(finished, 2), recipe, out.directory)
     native.run(recipe, runs.resume(out.directory, recipe), Silent())
     old, new = (
         [json.loads(line) for line in run.path("rl", "metrics.jsonl").read_text().splitlines()]
@@ -168,12 +171,44 @@ def test_a_fork_has_the_same_past_and_another_future(finished: Run, tmp_path: Pa
 
 def test_a_fork_with_nothing_changed_ends_as_its_source(finished: Run, tmp_path: Path) -> None:
     recipe = finished.recipe()
-    out = runs.create(tmp_path / "fork", recipe)
-    fork.fork(finished, fork.checkpoint_of(finished, 1), recipe, out)
+    out = Run(tmp_path / "fork")
+    fork.fork(finished, fork.checkpoint_of(finished, 1), recipe, out.directory)
     native.run(recipe, runs.resume(out.directory, recipe), Silent())
     wanted = {path: content for path, content in products(finished).items() if "checkpoints" not in path}
     shutil.rmtree(out.path("rl", "checkpoints"))
     assert_same(out, wanted)
+
+
+def test_a_fork_that_is_killed_while_it_is_made_is_none(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed before its last file, the checkpoint."""
+    script = (
+        "import os, signal; from rlsp.cli import main; from rlsp.engines import fork; "
+        "fork.checkpoints.write = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL); main()"
+    )
+    arguments = ["fork", str(finished.directory), "--out", str(tmp_path / "fork")]
+    assert subprocess.run([sys.executable, "-c", script, *arguments], check=False).returncode == -signal.SIGKILL
+    assert not runs.exists(tmp_path / "fork")
+    code, text = called(monkeypatch, capsys, *arguments)
+    assert code == 0 and "begins after step 4" in text
+
+
+@pytest.mark.parametrize("name", ["rl/metrics.jsonl", "rl/scores/000001.jsonl.zst", "demonstrations.jsonl"])
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_fork_of_what_is_damaged_is_refused_by_name(finished: Run, name: str, harm: str, tmp_path: Path) -> None:
+    run = Run(tmp_path / "copy")
+    shutil.copytree(finished.directory, run.directory)
+    manifest = run.manifest()
+    del manifest["stages"]["rl"]  # which is still under way
+    write_json(run.path("manifest.json"), manifest)
+    content = run.path(name).read_bytes()
+    run.path(name).write_bytes(content[: len(content) // 2])
+    if harm == "gone":
+        run.path(name).unlink()
+    with pytest.raises(InputError, match=rf"{run.path(name)}.*put it back from a copy"):
+        fork.fork(run, fork.checkpoint_of(run, 3), run.recipe(), tmp_path / "fork")
+    assert not (tmp_path / "fork").exists()
 
 
 @pytest.mark.parametrize(

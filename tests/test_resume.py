@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -161,6 +162,28 @@ def test_a_signal_outside_of_training_stops_at_once(tmp_path: Path, monkeypatch:
         patched.setattr(native.stages, "evaluate", interrupted)
         native.run(recipe, run, Silent())
     assert list(run.manifest()["stages"]) == ["problems"]
+
+
+def test_a_wall_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days forward and back at every look at it; files are older and newer than those they were made from."""
+    recipe = small("ppo").model_copy(update={"checkpoints": CheckpointRecipe()})
+    wanted = whole(tmp_path / "whole", recipe)
+    true, days = time.time, itertools.cycle((-3, 40, -400, 1))
+
+    def jumping() -> float:
+        return true() + 86400 * next(days)
+
+    monkeypatch.setattr(time, "time", jumping)
+    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * jumping()))
+    run = runs.create(tmp_path / "broken", recipe)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        before(patched, "rl", 3, die)
+        native.run(recipe, run, Silent())
+    for path in run.directory.rglob("*"):
+        os.utime(path, (jumping(), jumping()))
+    native.run(recipe, runs.resume(run.directory, recipe), Silent())
+    shutil.rmtree(run.path("rl", "checkpoints"))  # which there are depends on how long the steps took
+    assert_same(run, {path: content for path, content in wanted.items() if "checkpoints" not in path})
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from rlsp.runs import create
 from rlsp.tasks import problems
 from rlsp.tasks.splits import Split
 from rlsp.types import Demonstration
-from tests.shrunk import SHRUNK
+from tests.shrunk import SHRUNK, Remembering
 
 
 def from_file(folder: Path, count: int, *settings: str) -> Recipe:
@@ -110,14 +110,6 @@ def test_a_vote_reaches_its_budget_whatever_the_pilot_says(
     assert budget <= voted.summary.mean_tokens * len(test) < budget + 40
     assert voted.summary.votes is not None and voted.summary.votes > 1
     assert len({rollout.text for rollout in voted.rollouts if rollout.problem_id == test[0].id}) > 1
-
-
-class Remembering(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 def test_demonstrations_longer_than_the_budget_are_not_taught() -> None:

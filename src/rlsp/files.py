@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import json
@@ -49,7 +50,9 @@ def check_writable(path: Path, overwrite: bool, read: Iterable[Path | None] = ()
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
-        raise InputError(f"{path} can't be written into {parent}: {error.strerror}; give another --out") from None
+        raise InputError(
+            f"{path} can't be written into {parent}: {error.strerror}; make it writable, or give another --out"
+        ) from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -254,7 +257,9 @@ def _beside(path: Path) -> Path:
 
 def _refused(path: Path, error: OSError | SafetensorError) -> InputError:
     reason = getattr(error, "strerror", None) or error
-    return InputError(f"{path} can't be written: {reason}; make room, or write elsewhere")
+    denied = getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM)
+    fix = "make it writable" if denied else "make room"
+    return InputError(f"{path} can't be written: {reason}; {fix}, or write elsewhere")
 
 
 def _sync(path: Path) -> None:

@@ -128,8 +128,12 @@ class Run:
         directory.mkdir(parents=True)
         return directory
 
+    def step_file(self, kind: str, step: int) -> Path:
+        """Where the file of one kind (`rollouts`, `scores`) of an RL step is."""
+        return self.path("rl", kind, f"{step:06d}.jsonl.zst")
+
     def step_files(self, kind: str) -> list[Path]:
-        """The files of one kind (`rollouts`, `scores`) over RL steps, in order."""
+        """All files of one kind, in order."""
         return sorted(self.path("rl", kind).glob("*.jsonl.zst"))
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
@@ -238,10 +242,11 @@ def locked(directory: Path) -> Iterator[None]:
     """Inside, no other process can lock the directory, which is made if need be.
 
     Raises:
-        InputError: another one has it, or it can't be made.
+        InputError: another one has it, it can't be made, or nothing can be written into it.
     """
     check_writable(directory, overwrite=True, directory=True)
     directory.mkdir(parents=True, exist_ok=True)
+    check_writable(directory / MANIFEST, overwrite=True)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:

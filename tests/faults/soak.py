@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+import torch
 
 from rlsp import runs
 from rlsp.config import Recipe, load
@@ -13,9 +17,21 @@ from rlsp.engines.progress import Silent
 
 STEPS = 300
 WARM = 100
+THREADS = 2
+"""As many as a user's run has on two cores; other tests take one."""
+LINE = 50
+"""A line of progress comes after so many steps."""
 MOST_GROWTH = 1.0
 """MiB in 100 steps."""
 MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(before)
 
 
 class Measuring(Silent):
@@ -31,6 +47,8 @@ class Measuring(Silent):
         self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / MIB)
         self.descriptors.append(len(os.listdir("/proc/self/fd")))
         self.children.append(len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+        if done % LINE == 0:
+            print(f"\n{done}/{STEPS}: {self.memory[-1]:.1f} MiB", end="", flush=True)
 
 
 def slope(values: list[float]) -> float:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from rlsp import runs
-from rlsp.cli.options import RisksOption, RunArgument, SetOption, StepOption, TrustOption, judging, step_or_best
+from rlsp.cli.options import (
+    OutRun,
+    RisksOption,
+    RunArgument,
+    SetOption,
+    StepOption,
+    TrustOption,
+    judging,
+    step_or_best,
+)
 from rlsp.cli.progress import console
 from rlsp.cli.resume import go_on
 from rlsp.config import changed
@@ -18,7 +22,7 @@ from rlsp.runs import Run
 
 def fork(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(help="The new run directory.")],
+    out: OutRun,
     settings: SetOption = None,
     step: StepOption = None,
     trust: TrustOption = False,
@@ -33,10 +37,9 @@ def fork(
     forks.check(source, recipe)
     preflight.check(recipe, judging(trusted_code=trust), accept_risks)
     checkpoint = forks.checkpoint_of(source, wanted)
-    if runs.exists(out):
-        raise InputError(f"{out} exists: give another --out, or go on with it by `rlsp resume {out}`")
     with runs.locked(out):
-        made = runs.create(out, recipe, source.verb, {"run": str(run), "step": checkpoint.step})
-        forks.fork(source, checkpoint, recipe, made)
+        if runs.exists(out):
+            raise InputError(f"{out} exists: give another --out, or go on with it by `rlsp resume {out}`")
+        forks.fork(source, checkpoint, recipe, out)
     console.print(f"{out} begins after step {checkpoint.step} of {run}", soft_wrap=True)
     go_on(out, judging(trusted_code=trust), accept_risks)

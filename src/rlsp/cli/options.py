@@ -19,6 +19,7 @@ StepOption = Annotated[
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an existing run directory.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Delete an existing run directory first.")]
 ReplaceOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+OutRun = Annotated[Path, typer.Option("--out", help="The directory that the run goes into.")]
 OutFile = Annotated[Path, typer.Option("--out", help="Where to write.")]
 
 ProblemsOption = Annotated[

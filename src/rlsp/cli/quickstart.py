@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from rlsp import runs
-from rlsp.cli.options import OverwriteOption, SetOption
+from rlsp.cli.options import OutRun, OverwriteOption, SetOption
 from rlsp.cli.progress import console
 from rlsp.cli.run import execute
 from rlsp.config import Recipe, load
 
 
 def quickstart(
-    out: Annotated[Path, typer.Option(help="The run directory.")] = Path("runs/quickstart"),
+    out: OutRun = Path("runs/quickstart"),
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from rlsp.cli.options import (
+    OutRun,
     OverwriteOption,
     RecipeArgument,
     ResumeOption,
@@ -24,7 +22,7 @@ from rlsp.verifiers.settings import Settings
 
 def train(
     recipe: RecipeArgument,
-    out: Annotated[Path, typer.Option(help="The run directory.")],
+    out: OutRun,
     settings: SetOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,

@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from rlsp import checkpoints
+from rlsp import checkpoints, runs
 from rlsp.checkpoints import Checkpoint
 from rlsp.config import Recipe
 from rlsp.engines import stages
-from rlsp.engines.rl_records import KINDS, LOGS, step_of
+from rlsp.engines.rl_records import KINDS, LOGS
 from rlsp.errors import InputError
-from rlsp.files import read_records, write_records
+from rlsp.files import JsonLines, check_whole, read_records, whole_directory, write_records
 from rlsp.runs import EVALUATION, Run, changes
 from rlsp.types import Problem
 
@@ -55,8 +55,19 @@ def check(source: Run, recipe: Recipe) -> None:
         )
 
 
-def fork(source: Run, checkpoint: Checkpoint, recipe: Recipe, out: Run) -> None:
-    """Fill a new run directory with the source's past up to the checkpoint."""
+def fork(source: Run, checkpoint: Checkpoint, recipe: Recipe, directory: Path) -> None:
+    """Make a run directory that holds the source's past up to the checkpoint; whole or not at all.
+
+    Raises:
+        InputError: a file of the source is missing or damaged, or the file system says no.
+    """
+    source.check()
+    with whole_directory(directory) as beside:
+        of = {"run": str(source.directory), "step": checkpoint.step}
+        _fill(runs.create(beside, recipe, source.verb, of), source, checkpoint, recipe)
+
+
+def _fill(out: Run, source: Run, checkpoint: Checkpoint, recipe: Recipe) -> None:
     _problems(source, recipe, out)
     for stage in ("demonstrations", "sft"):
         if source.finished(stage):
@@ -66,12 +77,16 @@ def fork(source: Run, checkpoint: Checkpoint, recipe: Recipe, out: Run) -> None:
             if source.finished(stage):
                 out.finish(stage, *_copied(source, out, stage))
     for kind in KINDS:
-        for path in source.step_files(kind):
-            if step_of(path) <= checkpoint.step:
-                _copy(path, out.path("rl", kind, path.name))
-    for log in LOGS:
-        content = source.path("rl", log).read_bytes()[: checkpoint.state["logs"][log]["bytes"]]
-        out.path("rl", log).write_bytes(content)
+        for step in range(1, checkpoint.step + 1):
+            check_whole(source.step_file(kind, step))
+            _copy(source.step_file(kind, step), out.step_file(kind, step))
+    for name in LOGS:
+        log, mark = JsonLines(source.path("rl", name)), checkpoint.state["logs"][name]
+        if not log.holds(mark):
+            raise InputError(
+                f"{log.path} has lost or changed lines of the first {checkpoint.step} steps: put it back from a copy"
+            )
+        JsonLines(_copy(log.path, out.path("rl", name))).cut(mark)
     checkpoints.write(out.path("rl", "checkpoints"), checkpoint)
 
 

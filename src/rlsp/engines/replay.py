@@ -67,7 +67,7 @@ def stored(run: Run, step: int) -> list[Rollout]:
             f"{run.directory} was forked from {fork['run']} after step {fork['step']}: replay step {step} there, "
             "where its recipe is"
         )
-    path = run.path("rl", "rollouts", f"{step:06d}.jsonl.zst")
+    path = run.step_file("rollouts", step)
     if not path.is_file():
         there = len(run.step_files("rollouts"))
         has = f"it has steps 1 to {there}" if there else "it has none"
@@ -110,8 +110,7 @@ def _training(run: Run, judging: Settings) -> Iterator[tuple[Training, list[list
     """(the run's RL as it began, the problems of each step)"""
     recipe = run.recipe()
     torch.manual_seed(recipe.seed)
-    start = str(run.path("sft", "model")) if recipe.sft is not None else recipe.model.path
-    policy = stages.open_policy(start, recipe.sampling.engine)
+    policy = stages.policy_before_rl(run, recipe.sampling.engine)
     with stages.reinforcing_in(run, policy, recipe, judging) as training:
         yield training, stages.problems_of_steps(run, recipe)
 

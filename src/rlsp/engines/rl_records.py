@@ -48,8 +48,8 @@ class RlRecords:
             (the alarms that begin with it, what keeps the policy from learning and has done so for a window)
         """
         step, metrics = iteration.step, iteration.metrics
-        write_records(self._file("rollouts", step), iteration.rollouts)
-        write_records(self._file("scores", step), iteration.scores)
+        write_records(self.out.step_file("rollouts", step), iteration.rollouts)
+        write_records(self.out.step_file("scores", step), iteration.scores)
         alarms = self.watch.see(step, iteration.problems, iteration.rollouts, iteration.scores, metrics)
         for alarm in alarms:
             self.alarms.write(to_json(alarm))
@@ -106,10 +106,7 @@ class RlRecords:
                 if step_of(path) > checkpoint.step:
                     path.unlink()
             for step in range(1, checkpoint.step + 1):
-                check_whole(self._file(kind, step))
-
-    def _file(self, kind: str, step: int) -> Path:
-        return self.out.path("rl", kind, f"{step:06d}.jsonl.zst")
+                check_whole(self.out.step_file(kind, step))
 
 
 def step_of(path: Path) -> int:

@@ -64,15 +64,19 @@ def open_policy(path: str, engine: SamplingEngine = "native") -> Policy:
     return Policy(model, tokenizer, NativeSampler(model, tokenizer))
 
 
+def policy_before_rl(run: Run, engine: SamplingEngine = "native") -> Policy:
+    """What a run's RL begins with: the fine-tuned model, or the recipe's where there is no SFT."""
+    recipe = run.recipe()
+    return open_policy(str(run.path("sft", "model")) if recipe.sft is not None else recipe.model.path, engine)
+
+
 def policy_at(run: Run, checkpoint: Checkpoint) -> Policy:
     """The policy of an RL checkpoint, plain: adapters are merged.
 
     Raises:
         InputError: the checkpoint is another recipe's.
     """
-    recipe = run.recipe()
-    taught = run.path("sft", "model")
-    policy = open_policy(str(taught) if recipe.sft is not None else recipe.model.path)
+    recipe, policy = run.recipe(), policy_before_rl(run)
     with adapted(policy.model, recipe.model.lora, recipe.seed):
         restore_weights("policy", policy.model, checkpoint.tensors)
     return policy

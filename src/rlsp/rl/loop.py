@@ -89,6 +89,7 @@ class Training:
         self.recipe, self.tokenizer, self.sampler, self.explorer = recipe, tokenizer, sampler, explorer
         self.judging, self.probe, self.reserve = judging, probe, Reserve(reserve)
         self.settings = SamplingSettings(sampling.temperature, sampling.max_response_tokens, sampling.cache_tokens)
+        self.masked = recipe.reward.truncation == "mask"
         self.streams = streams_for(recipe.reward, explorer, rl.gamma)
         self.reference = frozen_copy(policy) if rl.kl_coefficient > 0 else None
         streams = len(self.streams.names)
@@ -114,14 +115,13 @@ class Training:
     def observe(self, step: int, problems: Sequence[Problem]) -> Observation:
         """Everything of an iteration but its update."""
         recipe, rl = self.recipe, self.recipe.rl
-        masked = recipe.reward.truncation == "mask"
         started = time.perf_counter()
         measured = self._probe(step)
         alpha = alpha_at(recipe.reward, step / max(1, rl.steps - 1), self.held_out.get("held_out_accuracy"))
         groups = grouped(problems, *self._ask(problems, step, alpha))
         if rl.dynamic_sampling:
             again = partial(self._ask, step=step, alpha=alpha)
-            groups, replaced = resample(groups, self.reserve, rl.dynamic_sampling_rounds, again, masked)
+            groups, replaced = resample(groups, self.reserve, rl.dynamic_sampling_rounds, again, self.masked)
             measured |= replaced
         problems, rollouts, scores = flattened(groups)
         seconds = time.perf_counter() - started
@@ -131,8 +131,8 @@ class Training:
 
     def batch(self, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Batch:
         """One step's rollouts as tensors."""
-        masked, device = self.recipe.reward.truncation == "mask", self.updater.policy.device
-        return collate(rollouts, scores, self.streams.build(rollouts, scores), masked, device)
+        streams, device = self.streams.build(rollouts, scores), self.updater.policy.device
+        return collate(rollouts, scores, streams, self.masked, device)
 
     def _probe(self, step: int) -> dict[str, float]:
         """The held-out measures where they are due; the latest are kept."""
