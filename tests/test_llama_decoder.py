@@ -26,7 +26,7 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from rlsp.models import load_policy
 from rlsp.optim import adamw
-from rlsp.rollouts import Prompt, SamplingSettings, layers
+from rlsp.rollouts import Prompt, SamplingSettings
 from rlsp.rollouts.decoders import TransformersDecoder
 from rlsp.rollouts.llama import LlamaDecoder, is_llama
 from rlsp.rollouts.native import NativeSampler
@@ -108,7 +108,7 @@ def test_the_family_is_decoded_as_by_its_own_forward_pass(name: str) -> None:
     lengths, slots = torch.tensor([7, 1, 4]), 16
     ids = torch.randint(211, (3, slots), generator=torch.Generator().manual_seed(1))
     theirs = model(input_ids=ids, use_cache=False).logits
-    for decoder in (LlamaDecoder(model, 3, slots), TransformersDecoder(model)):
+    for decoder in (LlamaDecoder(model, slots), TransformersDecoder(model)):
         cache = RowCache(3, slots)
         with torch.inference_mode():
             kept, logits = decoder.prefill(ids[:, :7], lengths)
@@ -120,14 +120,12 @@ def test_the_family_is_decoded_as_by_its_own_forward_pass(name: str) -> None:
                 torch.testing.assert_close(logits, theirs[torch.arange(3), places], rtol=1e-4, atol=1e-4)
 
 
-def test_packed_products_give_what_plain_ones_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While rows end and others take their places."""
+def test_rows_end_and_others_take_their_places() -> None:
     model, slots = build(FAMILY["llama, biased and tied"]), 16
     ids = torch.randint(211, (8, slots), generator=torch.Generator().manual_seed(1))
     cache, lengths = RowCache(8, slots), torch.full((8,), 3)
-    monkeypatch.setattr(layers, "PACKED_FROM", 0)
     with torch.inference_mode():
-        decoder = LlamaDecoder(model, 8, slots)
+        decoder = LlamaDecoder(model, slots)
         kept, _ = decoder.prefill(ids[:, :3], lengths)
         cache.fill(slice(0, 8), kept, torch.arange(8), lengths)
         for live in (8, 7, 6, 5, 4, 3, 8, 5):
@@ -140,14 +138,6 @@ def test_packed_products_give_what_plain_ones_give(monkeypatch: pytest.MonkeyPat
                 one = slice(row, row + 1)
                 fresh, _ = decoder.prefill(ids[one, : int(lengths[row])], lengths[one])
                 cache.fill(one, fresh, torch.tensor([0]), lengths[one])
-
-
-def test_few_rows_are_not_worth_packing_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "PACKED_FROM", 0)
-    model = build(FAMILY["llama"])
-    assert all(each.packed is None for each in LlamaDecoder(model, 3, 8).layers[0].products)
-    several = LlamaDecoder(model, 4, 8)
-    assert all((each.packed is not None) == (several.fused is not None) for each in several.layers[0].products)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -170,9 +160,9 @@ def test_biases_on_some_of_the_projections_are_told_apart(tokenizer: PreTrainedT
 def test_projections_move_together_once() -> None:
     model = build(FAMILY["qwen2"])
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    LlamaDecoder(model, 1, 8)
+    LlamaDecoder(model, 8)
     places = {name: parameter.data_ptr() for name, parameter in model.named_parameters()}
-    LlamaDecoder(model, 1, 8)
+    LlamaDecoder(model, 8)
     assert {name: parameter.data_ptr() for name, parameter in model.named_parameters()} == places
     for name, parameter in model.named_parameters():
         assert parameter.is_leaf and parameter.requires_grad and torch.equal(parameter, before[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
 from random import Random
 from typing import Any
@@ -28,7 +29,7 @@ from rlsp.errors import InputError
 from rlsp.rollouts import Prompt, SamplingSettings, native
 from rlsp.rollouts.draw import Draw
 from rlsp.rollouts.draw import draw as plain_draw
-from rlsp.rollouts.fused import Fused, _compiled
+from rlsp.rollouts.fused import compiled, compiled_draw
 from rlsp.rollouts.llama import LlamaDecoder
 from rlsp.rollouts.native import NativeSampler, _Batch
 from rlsp.rollouts.rows import KeysValues, RowCache
@@ -345,12 +346,12 @@ def test_new_weights_are_used_at_once(sampler: NativeSampler) -> None:
 def draw(request: pytest.FixtureRequest) -> Draw:
     if request.param == "plain":
         return plain_draw
-    return compiled_draw()
+    return draw_of_cpu()
 
 
-def compiled_draw() -> Draw:
-    library = _compiled(1, 1, 8)
-    return Fused(library, 1, 1, 8).draw if library else pytest.skip("there is no g++")
+def draw_of_cpu() -> Draw:
+    library = compiled(1, 1, 8)
+    return partial(compiled_draw, library) if library else pytest.skip("there is no g++")
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -396,6 +397,15 @@ def test_draws_from_a_large_vocabulary_stay_inside_it(draw: Draw) -> None:
     torch.testing.assert_close(logprobs_B, logits_BV.log_softmax(-1).gather(1, tokens_B[:, None]).squeeze(1))
 
 
+def test_log_probs_of_draws_are_exact(draw: Draw) -> None:
+    """To float32's precision, over all that exponentials of float32 can hold."""
+    logits_BV = torch.linspace(-80, 5, 100_000).repeat(64, 1)
+    uniforms_B = torch.rand(64, generator=torch.Generator().manual_seed(0))
+    tokens_B, logprobs_B = draw(logits_BV.clone(), uniforms_B, 1.0)
+    exact_B = logits_BV.double().log_softmax(-1).gather(1, tokens_B[:, None]).squeeze(1)
+    torch.testing.assert_close(logprobs_B, exact_B.float(), rtol=1e-6, atol=3e-6)
+
+
 def test_greedy_takes_the_argmax_and_its_logprob_at_one(draw: Draw) -> None:
     logits_BV = torch.tensor([[0.0, 2.0, 1.0], [3.0, -1.0, 2.0]])
     tokens_B, logprobs_B = draw(logits_BV, torch.tensor([0.99, 0.99]), 0)
@@ -416,7 +426,7 @@ def test_both_draws_draw_the_same_but_for_rounding() -> None:
     """Of 20,000 draws over 1,000 tokens a handful fall on the other side of an edge."""
     generator = torch.Generator().manual_seed(0)
     logits_BV, uniforms_B = 3 * torch.randn(20_000, 1000, generator=generator), torch.rand(20_000, generator=generator)
-    tokens_B, logprobs_B = compiled_draw()(logits_BV, uniforms_B, 0.7)
+    tokens_B, logprobs_B = draw_of_cpu()(logits_BV, uniforms_B, 0.7)
     plain_tokens_B, plain_logprobs_B = plain_draw(logits_BV.clone(), uniforms_B, 0.7)
     same_B = tokens_B == plain_tokens_B
     assert same_B.float().mean() > 0.999

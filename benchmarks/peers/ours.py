@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from functools import partial
 from itertools import count, cycle
 from statistics import median
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -28,7 +26,7 @@ from rlsp.rl.loop import Iteration, Training
 from rlsp.rl.streams import Streams
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Prompt, SamplingSettings
-from rlsp.rollouts.layers import Linear
+from rlsp.rollouts.fused import PARTS, Packed
 from rlsp.rollouts.llama import LlamaDecoder
 from rlsp.rollouts.native import NativeSampler
 from rlsp.rollouts.rows import RowCache
@@ -64,32 +62,23 @@ class Ours:
     def decode_profile(self, rows: int, held: int, steps: int = 15) -> Message:
         """Median seconds of the parts of one token of `rows` rows, each of which holds `held` tokens."""
         model = self.policy.model
-        decoder, cache = LlamaDecoder(model, rows, held + 1), RowCache(rows, held + 1)
+        decoder, cache = LlamaDecoder(model, held + 1), RowCache(rows, held + 1)
         ids_BT = torch.randint(5, model.config.vocab_size, (rows, held))
         lengths_B = torch.full((rows,), held)
         kept, _ = decoder.prefill(ids_BT, lengths_B)
         cache.fill(slice(0, rows), kept, torch.arange(rows), lengths_B)
+        fused = decoder.fused
+        assert fused, "there is no g++"
         taken: list[dict[str, float]] = []
-        between = type(decoder.between)
-        timed = {
-            (Linear, "__call__"): "products",
-            (between, "attend"): "attention",
-            (between, "add_norm"): "norms, residuals and gates",
-            (between, "silu_and_mul"): "norms, residuals and gates",
-        }
-        with ExitStack() as stack:
-            for (owner, method), part in timed.items():
-                if not hasattr(owner, method):  # torch's attention is part of what is left over
-                    continue
-                stack.enter_context(patch.object(owner, method, _stopwatch(getattr(owner, method), part, taken)))
-            for _ in range(steps):
-                taken.append(dict.fromkeys((*timed.values(), "draw"), 0.0))
-                started = time.perf_counter()
-                logits_BV = decoder.decode(ids_BT[:, 0], lengths_B, cache)
-                _stopwatch(decoder.draw, "draw", taken)(logits_BV, torch.rand(rows), 1.0)
-                taken[-1]["step"] = time.perf_counter() - started
-        for step in taken:
-            step["other"] = 2 * step["step"] - sum(step.values())
+        for _ in range(steps):
+            fused.seconds = [0.0] * len(PARTS)
+            started = time.perf_counter()
+            logits_BV = decoder.decode(ids_BT[:, 0], lengths_B, cache)
+            decoded = time.perf_counter()
+            decoder.draw(logits_BV, torch.rand(rows), 1.0)
+            ended = time.perf_counter()
+            parts = dict(zip(PARTS, fused.seconds, strict=True)) | {"draw": ended - decoded}
+            taken.append(parts | {"step": ended - started, "other": ended - started - sum(parts.values())})
         return {"parts": {part: median(step[part] for step in taken) for part in taken[0]}}
 
     @torch.inference_mode()
@@ -102,11 +91,9 @@ class Ours:
         inputs = {each.shape[1]: torch.randn(rows, each.shape[1]) for each in weights}
         products: Sequence[Callable[[Tensor], Tensor]] = [partial(torch.mm, mat2=each.T) for each in weights]
         if packed:
-            fused = LlamaDecoder(self.policy.model, 1, 1).fused
-            assert fused
-            products = linears = [Linear(each, None) for each in weights]
-            for linear in linears:
-                linear.pack(fused.packed)
+            fused = LlamaDecoder(self.policy.model, 1).fused
+            assert fused, "there is no g++"
+            products = [Packed(fused.library, each, None) for each in weights]
         for _ in range(2):
             started = time.perf_counter()
             for weight, product in zip(weights, products, strict=True):
@@ -225,18 +212,6 @@ class Ours:
             "sampling": iteration.seconds["sampling"],
             "update": iteration.seconds["update"],
         }
-
-
-def _stopwatch(function: Callable[..., Any], part: str, taken: list[dict[str, float]]) -> Callable[..., Any]:
-    """The function, whose time is added to that part of the last record."""
-
-    def timed(*arguments: Any) -> Any:
-        started = time.perf_counter()
-        result = function(*arguments)
-        taken[-1][part] += time.perf_counter() - started
-        return result
-
-    return timed
 
 
 def peak(size: int = 2048, repeats: int = 8) -> Message:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from rlsp.config import Recipe
 from rlsp.lora import adapted_elements, meta_model
 from rlsp.models import CHUNK_ELEMENTS, load_config, pick_device
-from rlsp.rollouts.layers import PACKED_FROM
 
 GIB = 2**30
 
@@ -67,8 +66,9 @@ def estimate(recipe: Recipe) -> Estimate:
         "logits of one chunk": 3 * 4 * min(CHUNK_ELEMENTS, recipe.rl.microbatch_tokens * text.vocab_size),
     }
     if recipe.sampling.engine == "native" and pick_device().type == "cpu":
-        large = [size for parameter in model.parameters() if (size := parameter.numel()) >= PACKED_FROM]
-        parts |= {"large matrices packed while sampling": width * sum(large)} if large else {}
+        matrices = [each.numel() for name, each in model.named_parameters() if each.ndim == 2 and "lora_" not in name]
+        looked_up = 0 if text.tie_word_embeddings else text.vocab_size * text.hidden_size
+        parts["matrices packed while sampling"] = width * (sum(matrices) - looked_up)
     rounds = 1 + recipe.rl.dynamic_sampling_rounds if recipe.rl.dynamic_sampling else 1
     tokens = recipe.rl.steps * rounds * recipe.rl.rollouts_per_step * recipe.sampling.max_response_tokens
     parameters = frozen if recipe.model.lora else learnt

@@ -11,20 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-PACKED_FROM = 2**18
-"""Smaller matrices stay in the cache, and packing them does not pay."""
-
 
 class Linear:
-    """A product with a large matrix is quicker with a copy of it in the order in which it is read."""
+    """A product is quicker with a copy of its matrix in the order in which it is read."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight, self.bias = weight, bias
         self.packed: Callable[[Tensor], Tensor] | None = None
-
-    def pack(self, packed: Callable[[Tensor, Tensor | None], Callable[[Tensor], Tensor]]) -> None:
-        if self.weight.numel() >= PACKED_FROM:
-            self.packed = packed(self.weight, self.bias)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return self.packed(inputs) if self.packed else linear(inputs, self.weight, self.bias)
@@ -54,10 +47,6 @@ class Layer:
     post_attention_norm: Norm
     gate_up: Linear
     down: Linear
-
-    @property
-    def products(self) -> tuple[Linear, ...]:
-        return self.qkv, self.output, self.gate_up, self.down
 
 
 def layer_of(layer: Any) -> Layer:

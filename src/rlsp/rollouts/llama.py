@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention, silu
 from transformers import PreTrainedModel
 
 from rlsp.models import trunk_of
 from rlsp.rollouts.draw import Draw, draw
-from rlsp.rollouts.fused import Between, Fused, Plain, fused_for
+from rlsp.rollouts.fused import Fused, library_for
 from rlsp.rollouts.layers import Layer, layer_of, norm_of, side_by_side
 from rlsp.rollouts.rows import KeysValues, Places, RowCache
 
@@ -34,8 +34,6 @@ OPTIONAL = {f"{name.removesuffix('weight')}bias" for name in LAYER if "_proj" in
     "self_attn.k_norm.weight",
 }
 """Parameters of a layer of the family."""
-LEAST_ROWS = 4
-"""Packing matrices does not pay for products of fewer rows."""
 
 
 def is_llama(model: PreTrainedModel) -> bool:
@@ -84,7 +82,7 @@ def _agree(model: PreTrainedModel) -> bool:
     generator = torch.Generator().manual_seed(0)
     ids_BT = torch.randint(model.config.get_text_config().vocab_size, (2, tokens), generator=generator).to(model.device)
     rows = torch.arange(2, device=model.device)
-    decoder, cache = LlamaDecoder(model, 2, tokens), RowCache(2, tokens)
+    decoder, cache = LlamaDecoder(model, tokens), RowCache(2, tokens)
     kept, after_prompt = decoder.prefill(ids_BT, lengths)
     cache.fill(slice(0, 2), kept, rows, lengths)
     after_token = decoder.decode(ids_BT[rows, lengths], lengths, cache)
@@ -102,14 +100,12 @@ their positions, to what is attended to, [N, heads · groups · dim]."""
 
 class LlamaDecoder:
     """Runs the model's weights, for one call of `sample`. Projections of one input are laid side by side in memory,
-    where the model sees them, too; large matrices are copied when they are packed.
+    where the model sees them, too; where decoding is compiled, they are copied.
 
-    Args:
-        rows: the most that will be run at once.
-        slots: the most tokens that a row will hold.
+    `slots` is the most tokens that a row will hold.
     """
 
-    def __init__(self, model: PreTrainedModel, rows: int, slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, slots: int) -> None:
         trunk: Any = trunk_of(model)
         attention = trunk.layers[0].self_attn
         self.dim: int = attention.head_dim
@@ -124,12 +120,11 @@ class LlamaDecoder:
             cosines_1SD, sines_1SD = trunk.rotary_emb(trunk.embed_tokens.weight, positions_1S)
         self.cosines_SD = cosines_1SD[0]
         self.sines_SD = sines_1SD[0]
-        self.fused = fused_for(model, self.heads, self.groups, self.dim)
-        self.between: Between = self.fused or Plain()
+        self.fused: Fused | None = None
+        if library := library_for(model, self.heads, self.groups, self.dim):
+            rotary_SD = (self.cosines_SD, self.sines_SD)
+            self.fused = Fused(library, self.layers, self.final_norm, self.head, self.scale, rotary_SD)
         self.draw: Draw = self.fused.draw if self.fused else draw
-        if self.fused and rows >= LEAST_ROWS:
-            for each in (self.head, *(part for layer in self.layers for part in layer.products)):
-                each.pack(self.fused.packed)
 
     def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
         """See `Decoder.prefill`."""
@@ -155,20 +150,11 @@ class LlamaDecoder:
 
     def decode(self, tokens_B: Tensor, positions_B: Tensor, cache: RowCache) -> Tensor:
         """See `Decoder.decode`."""
-        plain, fused = self._attend_plain, self.fused
-        attend = self._attend_fused(fused, positions_B, cache) if fused else plain(positions_B, cache)
-        return self.head(self._run(tokens_B, attend))
+        if self.fused:
+            return self.fused.decode(self.embed(tokens_B), positions_B, cache)
+        return self.head(self._run(tokens_B, self._attend_rows(positions_B, cache)))
 
-    def _attend_fused(self, fused: Fused, positions_B: Tensor, cache: RowCache) -> Attend:
-        scratch, rotary = fused.scratch(cache.slots), (self.cosines_SD, self.sines_SD)
-
-        def attend(number: int, projected_BP: Tensor) -> Tensor:
-            layer = self.layers[number]
-            return fused.attend(number, projected_BP, layer, self.scale, positions_B, rotary, cache, scratch)
-
-        return attend
-
-    def _attend_plain(self, positions_B: Tensor, cache: RowCache) -> Attend:
+    def _attend_rows(self, positions_B: Tensor, cache: RowCache) -> Attend:
         """The queries of a group are rows of one product with the keys they share."""
         count, rotary = len(positions_B), self._rotary(positions_B)
         places = Places(positions_B, self.embed.weight.dtype)
@@ -185,13 +171,12 @@ class LlamaDecoder:
 
     def _run(self, tokens_N: Tensor, attend: Attend) -> Tensor:
         """The final states [N, H] of tokens, normalised."""
-        states_NH, changes_NH = self.embed(tokens_N), None
+        states_NH = self.embed(tokens_N)
         for number, layer in enumerate(self.layers):
-            normed_NH = self.between.add_norm(states_NH, changes_NH, layer.input_norm)
-            changes_NH = layer.output(attend(number, layer.qkv(normed_NH)))
-            normed_NH = self.between.add_norm(states_NH, changes_NH, layer.post_attention_norm)
-            changes_NH = layer.down(self.between.silu_and_mul(layer.gate_up(normed_NH)))
-        return self.between.add_norm(states_NH, changes_NH, self.final_norm)
+            states_NH += layer.output(attend(number, layer.qkv(layer.input_norm(states_NH))))
+            gates_NI, ups_NI = layer.gate_up(layer.post_attention_norm(states_NH)).chunk(2, -1)
+            states_NH += layer.down(silu(gates_NI).mul_(ups_NI))
+        return self.final_norm(states_NH)
 
     def _rotary(self, places_N: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [N, 1, D]."""

@@ -64,7 +64,7 @@ class NativeSampler:
         check_capacity(self.model.config, slots, settings.cache_tokens)
         model = merged(self.model)
         wanted = [(prompt, sample) for prompt in prompts for sample in range(samples)]
-        decoder = LlamaDecoder(model, len(wanted), slots) if self.is_llama else TransformersDecoder(model)
+        decoder = LlamaDecoder(model, slots) if self.is_llama else TransformersDecoder(model)
         rollouts: dict[tuple[Prompt, int], Rollout] = {}
         given = (settings.temperature, policy_version)
         while missing := [each for each in wanted if each not in rollouts]:

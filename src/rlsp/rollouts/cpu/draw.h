@@ -1,14 +1,15 @@
 // Sampling by inverting the cumulative distribution. A row's logits are read twice: for the largest, and for the sums of
 // blocks; what is drawn lies in one block.
 
+#pragma once
+
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
-#include <omp.h>
-
 #include "exponential.h"
 
-namespace {
+namespace drawing {
 
 constexpr std::int64_t BLOCK = 256;
 
@@ -17,10 +18,6 @@ inline float mass(float logit, float top, float scale) {
     const float below = (logit - top) * scale;
     return below < -87.0f ? 0.0f : exponential(below);
 }
-
-}  // namespace
-
-extern "C" {
 
 // tokens [rows]: the first at which the sum of probabilities passes the row's uniform number; logprobs [rows]: theirs.
 // logits are [rows, vocabulary]. What rounding pushes to the end is drawn from the last token that has probability.
@@ -67,4 +64,5 @@ void draw(std::int64_t rows, int threads, std::int64_t vocabulary, float tempera
         }
     }
 }
-}
+
+}  // namespace drawing

@@ -1,11 +1,11 @@
 // Products of few rows with large matrices: decoding's. A matrix is packed into panels of WIDTH columns, read once from
 // memory in the order in which it lies there; what comes next is asked for while the present part is used.
 
+#pragma once
+
 #include <cstdint>
 
-#include <omp.h>
-
-namespace {
+namespace products {
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16, ROWS = 8;  // ROWS · 3 sums, 3 weights and a state fit into the registers
@@ -15,7 +15,6 @@ constexpr int LANES = 8, ROWS = 4;
 constexpr int WIDTH = 3 * LANES;
 constexpr int DEPTH = 288;  // a panel's part of so many rows stays in the first cache
 constexpr int STEP = 8;  // products between requests for memory
-constexpr std::int64_t OWN_ROWS = 64;  // so many rows a thread are worth a matrix read by each thread
 constexpr std::int64_t CHUNK = 256;  // rows whose states and sums stay in the second cache
 constexpr int LINE = 64 / sizeof(float);
 
@@ -93,13 +92,25 @@ void multiply_panel(std::int64_t rows, std::int64_t inner, const float *states, 
                 out[row * out_stride + column] = sums[row * WIDTH + column];
 }
 
-}  // namespace
+// Columns of a product, those of the panels from `first` on to before `last`: out [rows, outer] = states [rows, inner]
+// times the packed matrix, plus its biases. A row's numbers do not depend on the other rows.
+void multiply(std::int64_t rows, std::int64_t outer, std::int64_t inner, const float *states, const float *panels,
+              std::int64_t first, std::int64_t last, float *out) {
+    const std::int64_t chunks = (rows + CHUNK - 1) / CHUNK, chunk = (rows + chunks * ROWS - 1) / (chunks * ROWS) * ROWS;
+    for (std::int64_t row = 0; row < rows; row += chunk)
+        for (std::int64_t panel = first; panel < last; panel++) {
+            const std::int64_t rest = outer - panel * WIDTH;
+            multiply_panel(rows - row < chunk ? rows - row : chunk, inner, states + row * inner,
+                           panels + panel * (1 + inner) * WIDTH, out + row * outer + panel * WIDTH, outer,
+                           static_cast<int>(rest < WIDTH ? rest : WIDTH));
+        }
+}
 
-extern "C" {
+inline std::int64_t panels_of(std::int64_t outer) { return (outer + WIDTH - 1) / WIDTH; }
 
 // The numbers of `pack`'s panels.
-std::int64_t packed_size(std::int64_t outer, std::int64_t inner) {
-    return (outer + WIDTH - 1) / WIDTH * (1 + inner) * WIDTH;
+inline std::int64_t packed_size(std::int64_t outer, std::int64_t inner) {
+    return panels_of(outer) * (1 + inner) * WIDTH;
 }
 
 // A matrix [outer, inner] and its biases [outer], if there are any, as panels [1 + inner, WIDTH]; zeros fill the last.
@@ -116,23 +127,4 @@ void pack(std::int64_t outer, std::int64_t inner, int threads, const float *matr
     }
 }
 
-// out [rows, outer] = states [rows, inner] times the packed matrix, plus its biases. A row's numbers do not depend on
-// the other rows, nor on the number of threads.
-void linear(std::int64_t rows, int threads, std::int64_t outer, std::int64_t inner, const float *states,
-            const float *panels, float *out) {
-    const std::int64_t count = (outer + WIDTH - 1) / WIDTH;
-    // Each thread some rows of all panels: what it writes and reads next then lies in its own cache. Of few rows, each
-    // some panels, so that the matrix is read once.
-    const bool by_rows = rows >= OWN_ROWS * threads || (count % threads && count < 8 * threads);
-    const std::int64_t parts = by_rows ? threads : 1, most = (rows + CHUNK * parts - 1) / (CHUNK * parts) * parts;
-    const std::int64_t chunk = (rows + most * ROWS - 1) / (most * ROWS) * ROWS;
-    const std::int64_t chunks = (rows + chunk - 1) / chunk;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (std::int64_t task = 0; task < chunks * count; task++) {
-        const std::int64_t row = task / count * chunk, first = task % count * WIDTH;
-        multiply_panel(rows - row < chunk ? rows - row : chunk, inner, states + row * inner,
-                       panels + first * (1 + inner), out + row * outer + first, outer,
-                       static_cast<int>(outer - first < WIDTH ? outer - first : WIDTH));
-    }
-}
-}
+}  // namespace products
