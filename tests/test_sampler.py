@@ -406,6 +406,16 @@ def test_log_probs_of_draws_are_exact(draw: Draw) -> None:
     torch.testing.assert_close(logprobs_B, exact_B.float(), rtol=1e-6, atol=3e-6)
 
 
+def test_exponentials_of_draws_are_exact(draw: Draw) -> None:
+    """What lies below the largest logit by each gap makes at least half of the sum: its error shows."""
+    gaps_B = torch.linspace(0, 5, 2001)
+    logits_BV = torch.cat([torch.zeros(len(gaps_B), 1), -gaps_B[:, None].expand(-1, 150)], 1)
+    tokens_B, logprobs_B = draw(logits_BV.clone(), torch.zeros(len(gaps_B)), 1.0)
+    assert not tokens_B.any()
+    exact_B = logits_BV.double().log_softmax(-1)[:, 0]
+    assert (logprobs_B - exact_B).abs().max() < 1e-6
+
+
 def test_greedy_takes_the_argmax_and_its_logprob_at_one(draw: Draw) -> None:
     logits_BV = torch.tensor([[0.0, 2.0, 1.0], [3.0, -1.0, 2.0]])
     tokens_B, logprobs_B = draw(logits_BV, torch.tensor([0.99, 0.99]), 0)

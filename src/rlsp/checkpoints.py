@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,12 @@ def read(directory: Path) -> Checkpoint:
         raise DamagedError(f"{directory}: can't be read: {error}") from None
 
 
-def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """(the newest checkpoint that is whole, what is wrong with those that are newer)"""
+def newest(folder: Path, latest: float = inf) -> tuple[Checkpoint | None, list[str]]:
+    """(the newest checkpoint of at most `latest` steps that is whole, what is wrong with those that are newer)"""
     damaged: list[str] = []
     for step in steps(folder):
+        if step > latest:
+            continue
         try:
             return read(place(folder, step)), damaged
         except DamagedError as error:

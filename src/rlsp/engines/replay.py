@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 
 from rlsp import checkpoints
-from rlsp.checkpoints import DamagedError
 from rlsp.engines import stages
 from rlsp.engines.rl_records import DIVERGED
 from rlsp.errors import InputError
@@ -84,25 +83,13 @@ def replay(run: Run, step: int, judging: Settings = STRICT) -> list[Replayed]:
     """
     before = stored(run, step)
     with _training(run, judging) as (training, batches):
-        begin = _restore(run, training, step - 1)
-        for number in range(begin, step - 1):
+        kept, _ = checkpoints.newest(run.path("rl", "checkpoints"), latest=step - 1)
+        if kept is not None:
+            training.restore(kept)
+        for number in range(kept.step if kept else 0, step - 1):
             training.iterate(number, batches[number])
         seen = training.observe(step - 1, batches[step - 1])
         return list(_replayed(training, seen, before))
-
-
-def _restore(run: Run, training: Training, latest: int) -> int:
-    """Restores the newest whole checkpoint of at most `latest` steps; how many steps it has, 0 without one."""
-    folder = run.path("rl", "checkpoints")
-    for step in checkpoints.steps(folder):
-        if step <= latest:
-            try:
-                kept = checkpoints.read(checkpoints.place(folder, step))
-            except DamagedError:
-                continue  # an older one, or the start, comes to the same
-            training.restore(kept)
-            return step
-    return 0
 
 
 @contextmanager

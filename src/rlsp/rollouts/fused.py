@@ -138,12 +138,9 @@ class Fused:
         self.seconds = None if seconds is None else list(seconds)
         return logits_BV
 
-    def draw(self, logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """See `rlsp.rollouts.draw.draw`; the logits stay."""
-        return compiled_draw(self.library, logits_BV, uniforms_B, temperature)
-
 
 def compiled_draw(library: CDLL, logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """See `rlsp.rollouts.draw.draw`; the logits stay."""
     if temperature == 0:
         return draw(logits_BV, uniforms_B, temperature)
     (rows, vocabulary), threads = logits_BV.shape, torch.get_num_threads()

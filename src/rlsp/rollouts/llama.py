@@ -5,6 +5,7 @@ slow one token at a time: copies of grouped keys and values, separate projection
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from transformers import PreTrainedModel
 
 from rlsp.models import trunk_of
 from rlsp.rollouts.draw import Draw, draw
-from rlsp.rollouts.fused import Fused, library_for
+from rlsp.rollouts.fused import Fused, compiled_draw, library_for
 from rlsp.rollouts.layers import Layer, layer_of, norm_of, side_by_side
 from rlsp.rollouts.rows import KeysValues, Places, RowCache
 
@@ -121,10 +122,11 @@ class LlamaDecoder:
         self.cosines_SD = cosines_1SD[0]
         self.sines_SD = sines_1SD[0]
         self.fused: Fused | None = None
+        self.draw: Draw = draw
         if library := library_for(model, self.heads, self.groups, self.dim):
             rotary_SD = (self.cosines_SD, self.sines_SD)
             self.fused = Fused(library, self.layers, self.final_norm, self.head, self.scale, rotary_SD)
-        self.draw: Draw = self.fused.draw if self.fused else draw
+            self.draw = partial(compiled_draw, library)
 
     def prefill(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[KeysValues, Tensor]:
         """See `Decoder.prefill`."""
