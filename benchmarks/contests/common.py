@@ -63,13 +63,13 @@ class Setting:
 
 
 def in_turn(workers: dict[str, Worker], request: Message, rounds: int, warmup: int = 1) -> dict[str, list[Message]]:
-    """Everyone does the same, one after the other, round by round; what the warm-up said is left out."""
+    """Everyone does the same, one after the other, round by round; what the warm-up said, in which memory is touched
+    for the first time, is left out."""
     answers: dict[str, list[Message]] = {name: [] for name in workers}
     for number in range(warmup + rounds):
         for name, worker in workers.items():
             seed = {"seed": number} if "prompts" in request else {}
-            short = {"new_tokens": 8} if "prompts" in request and number < warmup else {}
-            answer = worker.ask(**request | seed | short)
+            answer = worker.ask(**request | seed)
             answers[name].append({"tokens": sum(answer["lengths"])} | answer)
     return {name: each[warmup:] for name, each in answers.items()}
 

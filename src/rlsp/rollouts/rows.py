@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LINE = 16
+"""Numbers in a line of a processor's cache."""
 KeysValues = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer, [P, T, heads, dim]."""
 
@@ -71,7 +73,7 @@ class RowCache:
 
     def _allocate(self, prompts: KeysValues) -> KeysValues:
         """In one piece, which can be handed on as a whole. On a CPU by numpy, whose zeros take no memory before they
-        are written to."""
+        are written to, from the start of a processor's cache line on: attention takes half the time."""
         like = prompts[0][0]
         shapes = [(self.rows, self.slots, *each.shape[2:]) for layer in prompts for each in layer]
         sizes = [math.prod(shape) for shape in shapes]
@@ -79,7 +81,9 @@ class RowCache:
         if self.memory is None or len(self.memory) < total or (self.memory.device, self.memory.dtype) != kind:
             self.memory = None  # before the new one is allocated
             if like.device.type == "cpu" and like.dtype == torch.float32:
-                self.memory = torch.from_numpy(np.zeros(total, np.float32))
+                zeros = np.zeros(total + LINE, np.float32)
+                first = -zeros.ctypes.data // zeros.itemsize % LINE
+                self.memory = torch.from_numpy(zeros[first : first + total])
             else:
                 self.memory = like.new_zeros(total)
         pieces = self.memory[:total].split(sizes)

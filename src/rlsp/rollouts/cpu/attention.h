@@ -26,6 +26,8 @@ constexpr int BLOCK = 8;  // keys of all heads that stay in a fast cache
 constexpr int KEYS = GROUPS <= 3 ? 4 : GROUPS <= 6 ? 2 : 1;  // scored together: their sums stay in registers
 constexpr int PIECE = VECTORS % 4 == 0 && GROUPS <= 3 ? 4 : VECTORS % 2 == 0 && GROUPS <= 6 ? 2 : 1;  // of a value
 constexpr std::int64_t SLOT = HEADS * DIM;
+// Scores of so many slots lie in whole vectors.
+constexpr std::int64_t padded(std::int64_t slots) { return (slots + LANES - 1) / LANES * LANES; }
 static_assert(DIM % LANES == 0, "DIM must be a multiple of 8");
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -47,18 +49,20 @@ inline Vector fold(Vector left, Vector right) {
     return __builtin_shuffle(left, right, first) + __builtin_shuffle(left, right, second);
 }
 
-// In every lane the sum of its group of WIDTH lanes.
-template <int WIDTH>
-inline Vector sums_of(Vector vector) {
+// In every lane what `join` makes of its group of WIDTH lanes.
+template <int WIDTH, class Join>
+inline Vector joined(Vector vector, Join join) {
     if constexpr (WIDTH == 1) {
         return vector;
     } else {
         Places places;
 #pragma GCC unroll 16
         for (int lane = 0; lane < LANES; lane++) places[lane] = lane ^ (WIDTH / 2);
-        return sums_of<WIDTH / 2>(vector + __builtin_shuffle(vector, places));
+        return joined<WIDTH / 2>(join(vector, __builtin_shuffle(vector, places)), join);
     }
 }
+inline Vector sum(Vector left, Vector right) { return left + right; }
+inline Vector larger(Vector left, Vector right) { return left > right ? left : right; }
 
 // Of COUNT vectors: the sums of each one's lanes.
 template <int COUNT>
@@ -70,13 +74,8 @@ inline void sums(const Vector *vectors, float *out) {
             halves[pair] = fold<LANES / 2>(vectors[2 * pair], vectors[2 * pair + 1]);
         all = COUNT == 4 ? fold<LANES / 4>(halves[0], halves[COUNT / 2 - 1]) : halves[0];
     }
-    all = sums_of<LANES / COUNT>(all);
+    all = joined<LANES / COUNT>(all, sum);
     for (int each = 0; each < COUNT; each++) out[each] = all[each * (LANES / COUNT)];
-}
-
-// Asks for some of what comes next; the processor does not see it coming by itself.
-inline void fetch(const float *from, int count) {
-    for (int place = 0; place < count; place += 16) __builtin_prefetch(from + place);
 }
 
 // Normalises a head, if it has a weight for that, and rotary it by its position.
@@ -105,14 +104,16 @@ inline void score(const float *queries, const float *keys, std::int64_t slots, f
     for (int group = 0; group < GROUPS; group++) sums<COUNT>(products[group], scores + group * slots);
 }
 
-// Adds `count` values, by weight, to what a head's queries attend to.
-inline void add_values(const float *weights, const float *values, int count, std::int64_t slots, float *attended) {
+// Adds COUNT values, by weight, to what a head's queries attend to.
+template <int COUNT>
+inline void add_values(const float *weights, const float *values, std::int64_t slots, float *attended) {
     for (int first = 0; first < VECTORS; first += PIECE) {
         Vector sums[GROUPS][PIECE];
         for (int group = 0; group < GROUPS; group++)
             for (int vector = 0; vector < PIECE; vector++)
                 sums[group][vector] = load(attended + group * DIM + (first + vector) * LANES);
-        for (int key = 0; key < count; key++)
+#pragma GCC unroll 8
+        for (int key = 0; key < COUNT; key++)
             for (int group = 0; group < GROUPS; group++)
                 for (int vector = 0; vector < PIECE; vector++)
                     sums[group][vector] +=
@@ -123,15 +124,37 @@ inline void add_values(const float *weights, const float *values, int count, std
     }
 }
 
+// Scores lie in whole vectors; those beyond `count` become 0.
 inline void softmax(float *scores, int count) {
-    float top = scores[0], total = 0;
-#pragma omp simd reduction(max : top)
-    for (int key = 0; key < count; key++) top = scores[key] > top ? scores[key] : top;
-#pragma omp simd reduction(+ : total)
-    for (int key = 0; key < count; key++) total += scores[key] = exponential(scores[key] - top);
-    const float share = 1.0f / total;
-    for (int key = 0; key < count; key++) scores[key] *= share;
+    const Vector none = {};
+    Places lanes;
+    for (int lane = 0; lane < LANES; lane++) lanes[lane] = lane;
+    Vector tops = none + scores[0], totals = none;
+    for (int key = 0; key < count; key += LANES)
+        tops = lanes < count - key ? larger(load(scores + key), tops) : tops;
+    const float top = joined<LANES>(tops, larger)[0];
+    for (int key = 0; key < count; key += LANES)
+        for (int lane = 0; lane < LANES; lane++) scores[key + lane] = exponential(scores[key + lane] - top);
+    for (int key = 0; key < count; key += LANES) {
+        const Vector part = lanes < count - key ? load(scores + key) : none;
+        store(scores + key, part);
+        totals += part;
+    }
+    const Vector shares = 1.0f / joined<LANES>(totals, sum);
+    for (int key = 0; key < count; key += LANES) store(scores + key, load(scores + key) * shares);
 }
+
+// Up to BLOCK slots that follow each other.
+struct Block {
+    const float *from, *end;
+
+    // Asks for the next `count` numbers, if there are any: the processor does not see them coming by itself.
+    void fetch(int count) {
+        if (from < end)
+            for (int place = 0; place < count; place += 16) __builtin_prefetch(from + place);
+        from += count;
+    }
+};
 
 // Where a layer's tokens are: keys and values are [rows, slots, HEADS, DIM]. The first `shared` slots of a row are as in
 // the row `leaders` and read there: rows that follow each other find them in a fast cache.
@@ -140,10 +163,13 @@ struct Cache {
     const std::int64_t *leaders, *shared;
     float *keys, *values;
 
-    const float *block(const float *of, std::int64_t row, int start) const {
+    // The slots of a row from `start` on to before `count`.
+    Block block(const float *of, std::int64_t row, int start, int count) const {
         const std::int64_t source = start + BLOCK <= shared[row] ? leaders[row] : row;
-        return of + (source * slots + start) * SLOT;
+        const float *from = of + (source * slots + start) * SLOT;
+        return {from, from + size(start, count) * SLOT};
     }
+    static int size(int start, int count) { return start + BLOCK < count ? BLOCK : count - start; }
 };
 
 // How queries and keys are normalised, if there are weights for that, rotated by their position, and scaled.
@@ -159,8 +185,8 @@ struct Turn {
 void attend(const Cache &cache, const Turn &turn, std::int64_t row, std::int64_t after, std::int64_t position, int first,
             int last, const float *projected, float *scores, float *attended) {
     const float *cosines = turn.cosines + position * DIM, *sines = turn.sines + position * DIM;
-    const std::int64_t slots = cache.slots;
-    float queries[QUERIES * DIM];
+    const std::int64_t slots = cache.slots, stride = padded(slots);
+    alignas(64) float queries[QUERIES * DIM];
     for (int head = first; head < last; head++) {
         const std::int64_t place = (row * slots + position) * SLOT + head * DIM;
         for (int query = head * GROUPS; query < (head + 1) * GROUPS; query++)
@@ -172,36 +198,38 @@ void attend(const Cache &cache, const Turn &turn, std::int64_t row, std::int64_t
     }
     const int count = static_cast<int>(position) + 1;
     for (int start = 0; start < count; start += BLOCK) {
-        const int size = start + BLOCK < count ? BLOCK : count - start;
-        const float *block = cache.block(cache.keys, row, start);
-        const float *next = start + BLOCK < count ? cache.block(cache.keys, row, start + BLOCK)
-                                                  : cache.block(cache.values, row, 0);
+        const int size = cache.size(start, count), rest = start + BLOCK;
+        const float *keys = cache.block(cache.keys, row, start, count).from;
+        Block next = rest < count ? cache.block(cache.keys, row, rest, count) : cache.block(cache.values, row, 0, count);
         for (int head = first; head < last; head++) {
             const float *asked = queries + head * GROUPS * DIM;
-            float *given = scores + head * GROUPS * slots + start;
+            float *given = scores + head * GROUPS * stride + start;
             int key = 0;
-            for (; key + KEYS <= size; key += KEYS, next += KEYS * DIM) {
-                fetch(next, KEYS * DIM);
-                score<KEYS>(asked, block + (key * HEADS + head) * DIM, slots, given + key);
+            for (; key + KEYS <= size; key += KEYS) {
+                next.fetch(KEYS * DIM);
+                score<KEYS>(asked, keys + (key * HEADS + head) * DIM, stride, given + key);
             }
-            for (; key < size; key++) score<1>(asked, block + (key * HEADS + head) * DIM, slots, given + key);
+            for (; key < size; key++) score<1>(asked, keys + (key * HEADS + head) * DIM, stride, given + key);
         }
     }
     for (int query = first * GROUPS; query < last * GROUPS; query++) {
-        softmax(scores + query * slots, count);
+        softmax(scores + query * stride, count);
         std::memset(attended + query * DIM, 0, DIM * sizeof(float));
     }
     for (int start = 0; start < count; start += BLOCK) {
-        const int size = start + BLOCK < count ? BLOCK : count - start;
-        const float *block = cache.block(cache.values, row, start);
-        const float *next = start + BLOCK < count ? cache.block(cache.values, row, start + BLOCK)
-                                                  : cache.block(cache.keys, after, 0);
-        for (int head = first; head < last; head++)
-            for (int key = 0; key < size; key += KEYS, next += KEYS * DIM) {
-                fetch(next, KEYS * DIM);
-                add_values(scores + head * GROUPS * slots + start + key, block + (key * HEADS + head) * DIM,
-                           size - key < KEYS ? size - key : KEYS, slots, attended + head * GROUPS * DIM);
-            }
+        const int size = cache.size(start, count), rest = start + BLOCK;
+        const float *values = cache.block(cache.values, row, start, count).from;
+        Block next = rest < count ? cache.block(cache.values, row, rest, count) : cache.block(cache.keys, after, 0, BLOCK);
+        for (int head = first; head < last; head++) {
+            const float *weights = scores + head * GROUPS * stride + start;
+            float *sums = attended + head * GROUPS * DIM;
+            next.fetch(BLOCK * DIM);
+            if (size == BLOCK)
+                add_values<BLOCK>(weights, values + head * DIM, stride, sums);
+            else
+                for (int key = 0; key < size; key++)
+                    add_values<1>(weights + key, values + (key * HEADS + head) * DIM, stride, sums);
+        }
     }
 }
 

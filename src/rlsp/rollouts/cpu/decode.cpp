@@ -107,7 +107,7 @@ void draw(std::int64_t rows, int threads, std::int64_t vocabulary, float tempera
 std::int64_t scratch_size(const Model *model, std::int64_t rows, int threads) {
     const std::int64_t attended = attention::QUERIES * DIM, projected = attended + 2 * attention::SLOT;
     return rows * (2 * model->width + projected + attended + 3 * model->inner) +
-           threads * attention::QUERIES * model->slots;
+           threads * attention::QUERIES * attention::padded(model->slots);
 }
 
 // The logits [rows, vocabulary] after one token of every row: `states` [rows, width] are its embeddings, and gone
@@ -123,7 +123,7 @@ void decode(const Model *model, std::int64_t rows, int threads, float *states, c
 #pragma omp parallel num_threads(threads)
     {
         Part part(rows, omp_get_thread_num(), omp_get_num_threads(), seconds);
-        float *scores = all_scores + part.thread * attention::QUERIES * slots;
+        float *scores = all_scores + part.thread * attention::QUERIES * attention::padded(slots);
         const auto norm = [&](const Norm &by, bool changed) {
             for (std::int64_t row = part.first(); row < part.last(); row++)
                 add_norm(width, states + row * width, changed ? changes + row * width : nullptr, by.weight, by.epsilon,

@@ -9,11 +9,12 @@ namespace products {
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16, ROWS = 8;  // ROWS · 3 sums, 3 weights and a state fit into the registers
+constexpr int DEPTH = 576;           // a panel's part of so many rows stays in the second cache, which is fast enough
 #else
 constexpr int LANES = 8, ROWS = 4;
+constexpr int DEPTH = 288;  // in the first
 #endif
 constexpr int WIDTH = 3 * LANES;
-constexpr int DEPTH = 288;  // a panel's part of so many rows stays in the first cache
 constexpr int STEP = 8;  // products between requests for memory
 constexpr std::int64_t CHUNK = 256;  // rows whose states and sums stay in the second cache
 constexpr int LINE = 64 / sizeof(float);
