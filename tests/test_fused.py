@@ -31,10 +31,12 @@ def fresh_compilations() -> Iterator[None]:
     fused.compiled.cache_clear()
 
 
-def model_of(heads: int, groups: int, dim: int, normed: bool) -> LlamaForCausalLM | Qwen3ForCausalLM:
+def model_of(
+    heads: int, groups: int, dim: int, normed: bool, vocabulary: int = 97
+) -> LlamaForCausalLM | Qwen3ForCausalLM:
     torch.manual_seed(0)
     shape: dict[str, Any] = {
-        "vocab_size": 97,
+        "vocab_size": vocabulary,
         "hidden_size": 8 * heads * groups,
         "intermediate_size": 56,
         "num_hidden_layers": 2,
@@ -59,6 +61,11 @@ def test_it_gives_what_torch_gives(
 ) -> None:
     """Logits, keys and values, for rows of unequal lengths; by threads that have rows, or heads, of their own."""
     assert_same_decoding(model_of(*sizes, normed), rows, threads, monkeypatch)
+
+
+@needs_compiler
+def test_threads_help_each_other_with_a_large_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_same_decoding(model_of(1, 1, 8, normed=False, vocabulary=20_000), 200, 3, monkeypatch)
 
 
 @needs_compiler

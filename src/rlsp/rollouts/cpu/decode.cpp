@@ -1,6 +1,9 @@
 // One token of every row through a whole model of the Llama family. Tensors are contiguous float32.
 
+#include <atomic>
 #include <cstdint>
+#include <thread>
+#include <vector>
 
 #include <omp.h>
 
@@ -12,6 +15,7 @@
 namespace {
 
 constexpr std::int64_t OWN_ROWS = 64;  // so many rows a thread are worth each matrix being read by each thread
+constexpr std::int64_t SLICE = 64;     // panels of the head that a thread takes at once
 
 struct Norm {
     const float *weight;  // or nothing
@@ -78,6 +82,37 @@ struct Part {
     }
 };
 
+// The head's product for the rows of each thread, slice by slice. Who is done with its own rows helps the others:
+// otherwise the slowest of the threads, which share the machine with other programs, would set the pace of each token.
+class Head {
+  public:
+    Head(std::int64_t width, std::int64_t vocabulary, const float *panels, int threads)
+        : width(width), vocabulary(vocabulary), panels(panels), count(products::panels_of(vocabulary)), parts(threads) {}
+
+    void multiply(const Part &part, const float *states, float *logits) {
+        parts[part.thread].ready.store(true, std::memory_order_release);
+        for (std::int64_t other = 0; other < part.threads; other++) {
+            const std::int64_t thread = (part.thread + other) % part.threads;
+            while (!parts[thread].ready.load(std::memory_order_acquire)) std::this_thread::yield();
+            const std::int64_t from = part.bound(part.rows, products::ROWS, thread);
+            const std::int64_t to = part.bound(part.rows, products::ROWS, thread + 1);
+            for (std::int64_t first; (first = parts[thread].taken.fetch_add(SLICE)) < count;)
+                products::multiply(to - from, vocabulary, width, states + from * width, panels, first,
+                                   first + SLICE < count ? first + SLICE : count, logits + from * vocabulary);
+        }
+    }
+
+  private:
+    struct Rows {
+        std::atomic<bool> ready{false};
+        std::atomic<std::int64_t> taken{0};
+    };
+    std::int64_t width, vocabulary;
+    const float *panels;
+    std::int64_t count;
+    std::vector<Rows> parts;
+};
+
 enum Kind { PRODUCTS, ATTENTION, OTHER };
 
 }  // namespace
@@ -120,6 +155,7 @@ void decode(const Model *model, std::int64_t rows, int threads, float *states, c
     float *changes = scratch, *normed = changes + rows * width, *projected = normed + rows * width;
     float *attended = projected + rows * projects, *wide = attended + rows * attends;
     float *gated = wide + rows * 2 * inner, *all_scores = gated + rows * inner;
+    Head head(width, model->vocabulary, model->head, threads);
 #pragma omp parallel num_threads(threads)
     {
         Part part(rows, omp_get_thread_num(), omp_get_num_threads(), seconds);
@@ -161,7 +197,10 @@ void decode(const Model *model, std::int64_t rows, int threads, float *states, c
             part.done(PRODUCTS);
         }
         norm(model->last, true);
-        part.multiply(model->vocabulary, width, normed, model->head, logits);
+        if (part.alone)
+            head.multiply(part, normed, logits);
+        else
+            part.multiply(model->vocabulary, width, normed, model->head, logits);
         part.done(PRODUCTS);
     }
 }

@@ -28,7 +28,7 @@ void draw(std::int64_t rows, int threads, std::int64_t vocabulary, float tempera
 #pragma omp parallel num_threads(threads) if (rows * vocabulary > BLOCK * BLOCK / 4)
     {
         std::vector<float> sums(blocks);
-#pragma omp for
+#pragma omp for schedule(dynamic, 4)
         for (std::int64_t row = 0; row < rows; row++) {
             const float *own = logits + row * vocabulary;
             float top = own[0];
