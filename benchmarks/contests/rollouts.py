@@ -11,6 +11,9 @@ from rlsp.config import Recipe, load
 from rlsp.engines.stages import encode_prompts, held_out_problems
 from rlsp.models import load_tokenizer
 
+CLOSE = 5
+"""Rounds of a close race: what else the machine does comes and goes by the minute."""
+
 
 def rollouts(setting: Setting) -> list[Bar]:
     rng = Random(0)
@@ -24,7 +27,7 @@ def rollouts(setting: Setting) -> list[Bar]:
         for worker in workers.values():
             worker.ask(do="load", model=setting.model, threads=setting.threads)
         request = {"do": "rollouts", "prompts": prompts, "samples": 8, "new_tokens": 128, "ragged": False}
-        answers = in_turn(workers, request, setting.rounds)
+        answers = in_turn(workers, request, max(CLOSE, setting.rounds))
         allowed, packed = (
             [workers["ours"].ask(do="ceiling", rows=128, packed=packed) for _ in range(10)] for packed in (False, True)
         )
@@ -42,7 +45,7 @@ def rollouts(setting: Setting) -> list[Bar]:
         for worker in pair.values():
             worker.ask(do="load", model=NANO, threads=setting.threads)
         request = {"do": "rollouts", "prompts": nano_prompts(64), "samples": 8, "new_tokens": 136, "ragged": True}
-        answers = in_turn(pair, request, setting.rounds)
+        answers = in_turn(pair, request, 4 * setting.rounds)  # each takes a fraction of a second
     show("nano, 512 ragged responses of at most 136 tokens", answers)
     return [
         *bars,
