@@ -8,8 +8,8 @@ SMOLLM2 ?= models/SmolLM2-135M-Instruct
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
 
-test: .venv/installed
-	$(BIN)/pytest
+test: .venv/installed  ## a process a core, each with one thread
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 fuzz: .venv/installed  ## new inputs for the readers of recipes, data, rollouts and runs, for a minute
 	RLSP_FUZZ_SECONDS=60 $(BIN)/pytest tests/test_fuzz_readers.py

@@ -51,8 +51,10 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     kept = {key: value for key, value in vars(arguments).items() if key not in ("sections", "keep")}
     setting = Setting(**kept)
-    bars = {name: (SECTIONS | {"tune": tune})[name](setting) for name in arguments.sections or SECTIONS}
-    write_json(arguments.out / "bars.json", {name: [_plain(bar) for bar in each] for name, each in bars.items()})
+    bars: dict[str, list[Bar]] = {}
+    for name in arguments.sections or SECTIONS:
+        bars[name] = (SECTIONS | {"tune": tune})[name](setting)
+        write_json(arguments.out / "bars.json", {name: [_plain(bar) for bar in each] for name, each in bars.items()})
     every = [bar for each in bars.values() for bar in each]
     if arguments.keep:
         measured = {bar.name: round(bar.value, 2) for bar in every if bar.value is not None and isfinite(bar.value)}

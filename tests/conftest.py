@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from tests.shrunk import TINY
 collect_ignore = ["peers_algorithms.py"]  # needs an environment of its own: make test-peers
 
 torch.set_num_threads(1)  # two threads on busy cores are many times slower than one, at these sizes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_code_is_kept_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Also by the commands that tests call; the user's own stays as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import shutil
@@ -70,15 +71,50 @@ def test_any_damage_is_noticed(tmp_path: Path, name: str, harm: str) -> None:
         checkpoints.read(place)
 
 
+def test_before_the_first_step_there_can_be_one(tmp_path: Path) -> None:
+    assert checkpoints.read(written(tmp_path, 0)).step == 0
+
+
 @pytest.mark.parametrize(
-    "manifest",
-    [[], {}, {"format": 2, "step": 7, "files": {}}, {"format": 1, "step": 7}, {"format": 1, "step": 6, "files": {}}],
+    ("change", "words"),
+    [
+        ({"more": 1}, "not a checkpoint's"),
+        ({"files": {}}, "not a checkpoint's"),
+        ({"files": ["state.json"]}, "not a checkpoint's"),
+        ({"files": {"state.json": 1, "tensors.safetensors": 2}}, "not a checkpoint's"),
+        ({"format": 2}, "format 2"),
+        ({"step": 6}, "step 6"),
+        ({"step": "7"}, "step '7'"),
+    ],
 )
-def test_a_strange_manifest_is_refused(tmp_path: Path, manifest: Any) -> None:
+def test_a_strange_manifest_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    path = written(tmp_path) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DamagedError, match=words):
+        checkpoints.read(path.parent)
+
+
+@pytest.mark.parametrize("manifest", ["[]", "{}"])
+def test_an_empty_manifest_is_refused(tmp_path: Path, manifest: str) -> None:
     place = written(tmp_path)
-    (place / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DamagedError, match=r"not a checkpoint's|format 2|step 6"):
+    (place / "manifest.json").write_text(manifest)
+    with pytest.raises(DamagedError, match="not a checkpoint's"):
         checkpoints.read(place)
+
+
+def test_one_on_a_bad_sector_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, 3), written(tmp_path, 4)
+    measure = checkpoints.sha256
+
+    def fail(path: Path) -> str:
+        if path.parent.name == "000004":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return measure(path)
+
+    monkeypatch.setattr(checkpoints, "sha256", fail)
+    newest, damaged = checkpoints.newest(tmp_path)
+    assert newest is not None and newest.step == 3
+    assert len(damaged) == 1 and "Input/output error" in damaged[0]
 
 
 @pytest.mark.parametrize(
@@ -133,9 +169,9 @@ def test_weights_of_another_shape_are_refused(tiny_model: LlamaForCausalLM) -> N
 # Which are kept, and which one is gone on from
 
 
-def keeper(directory: Path, every: int | None = 1, keep: int = 2) -> tuple[Keeper, JsonLines]:
+def keeper(directory: Path, every: int | None = 1, keep: int = 2, begun: int = 0) -> tuple[Keeper, JsonLines]:
     log = JsonLines(directory / "metrics.jsonl")
-    return Keeper(directory, CheckpointRecipe(every=every, keep=keep), [log]), log
+    return Keeper(directory, CheckpointRecipe(every=every, keep=keep), [log], begun), log
 
 
 def snapshot(step: int) -> Checkpoint:
@@ -205,6 +241,17 @@ def test_a_damaged_one_is_passed_over_and_named(tmp_path: Path) -> None:
     assert newest is not None and newest.step == 3
     assert len(damaged) == 1 and "000004: tensors.safetensors holds 0 bytes of" in damaged[0]
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+    assert names(tmp_path / "checkpoints") == ["000003"], "it would be kept in the place of a whole one"
+
+
+def test_what_a_fork_began_with_stays(tmp_path: Path) -> None:
+    trained(tmp_path, 5, keep=9)
+    forked, _ = keeper(tmp_path, keep=1, begun=2)
+    forked.prune(1)
+    assert names(tmp_path / "checkpoints") == ["000002", "000005"]
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(InputError, match=r"is whole\. Put one back from a copy, or fork again"):
+        forked.newest()
 
 
 def test_none_that_is_whole_is_a_refusal(tmp_path: Path) -> None:

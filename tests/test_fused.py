@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from rlsp.rollouts import fused, llama
+from rlsp.rollouts import compiling, fused, llama
 from rlsp.rollouts.fused import Packed, compiled, library_for
 from rlsp.rollouts.llama import LlamaDecoder
 from rlsp.rollouts.rows import RowCache
@@ -25,7 +25,8 @@ SIZES = [(1, 1, 8), (2, 3, 16), (3, 3, 64), (2, 4, 24), (8, 4, 128), (1, 7, 32)]
 
 
 @pytest.fixture
-def fresh_compilations() -> Iterator[None]:
+def fresh_compilations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fused.compiled.cache_clear()
     yield
     fused.compiled.cache_clear()
@@ -203,7 +204,7 @@ def test_other_number_types_and_head_sizes_are_left_to_torch() -> None:
 
 @pytest.mark.usefixtures("fresh_compilations")
 def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused.shutil, "which", lambda _: None)
+    monkeypatch.setattr(compiling.shutil, "which", lambda _: None)
     assert LlamaDecoder(model_of(2, 2, 16, normed=False), 8).fused is None
 
 
@@ -212,7 +213,7 @@ def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_compiler_that_fails_is_told_about(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "decode.cpp"
     broken.write_text("no C++")
-    monkeypatch.setattr(fused, "SOURCE", broken)
+    monkeypatch.setattr(compiling, "SOURCE", broken)
     with pytest.warns(UserWarning, match=r"decoding is slower: decode.cpp can't be compiled or loaded: .*error"):
         assert compiled(2, 2, 16) is None
 
@@ -223,6 +224,60 @@ def test_a_folder_that_may_hold_no_programs_is_told_about(monkeypatch: pytest.Mo
     def refuse(path: str) -> None:
         raise OSError(f"{path}: failed to map segment from shared object")
 
-    monkeypatch.setattr(fused, "CDLL", refuse)
+    monkeypatch.setattr(compiling, "CDLL", refuse)
     with pytest.warns(UserWarning, match="decoding is slower: .*failed to map segment"):
         assert compiled(2, 2, 16) is None
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "cache" / "rlsp").glob("*.so"))
+
+
+@needs_compiler
+@pytest.mark.usefixtures("fresh_compilations")
+def test_what_is_compiled_is_kept_for_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compiled(1, 1, 8)
+    assert len(kept(tmp_path)) == 1
+    compiled.cache_clear()
+    monkeypatch.setattr(compiling.subprocess, "run", lambda *_, **__: pytest.fail("it is compiled again"))
+    assert compiled(1, 1, 8)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("fresh_compilations")
+def test_what_is_kept_of_other_sizes_or_sources_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compiled(1, 1, 8) and compiled(1, 1, 16)
+    shutil.copytree(compiling.SOURCE.parent, tmp_path / "cpu")
+    (tmp_path / "cpu" / "draw.h").write_text((tmp_path / "cpu" / "draw.h").read_text() + "// changed\n")
+    monkeypatch.setattr(compiling, "SOURCE", tmp_path / "cpu" / "decode.cpp")
+    compiled.cache_clear()
+    assert compiled(1, 1, 8)
+    assert len(kept(tmp_path)) == 3
+
+
+@needs_compiler
+@pytest.mark.usefixtures("fresh_compilations")
+def test_what_is_kept_and_damaged_is_compiled_again(tmp_path: Path) -> None:
+    place = compiling.place([*compiling.FLAGS, "-DHEADS=1", "-DGROUPS=1", "-DDIM=8"])
+    assert place
+    place.write_bytes(b"")
+    assert compiled(1, 1, 8)
+    assert kept(tmp_path) == [place] and place.stat().st_size > 0
+
+
+@needs_compiler
+@pytest.mark.usefixtures("fresh_compilations")
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_nothing_is_kept_where_others_could_put_theirs(mode: int, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "rlsp"
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    assert compiled(1, 1, 8)
+    assert not kept(tmp_path)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("fresh_compilations")
+def test_it_is_compiled_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    assert compiled(1, 1, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def test_a_failing_save_leaves_the_old_checkpoint(
 ) -> None:
     class Broken:
         def save_pretrained(self, save_directory: object) -> None:
-            raise OSError("no space left on device")
+            raise OSError(errno.ENOSPC, "no space left on device")
 
     model_files.save(tiny_model, tokenizer, tmp_path / "model")
     before = model_files.fingerprint(tmp_path / "model")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,3 +66,26 @@ def test_it_is_named_with_the_reason_and_the_fix(
     assert "Read-only file system" in said or "Permission denied" in said, said
     assert "make it writable, or " in said, said
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"), [(errno.EROFS, "make it writable"), (errno.ENOSPC, "make room"), (errno.EIO, None)]
+)
+def test_a_disk_that_fails_on_the_way_is_named_or_traced(
+    number: int, fix: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a run begins anew, old files go; what is neither full nor read-only is no fault of the user's."""
+    monkeypatch.chdir(tmp_path)
+    whole(tmp_path)
+
+    def refuse(path: Path, **_: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("rlsp.runs.shutil", SimpleNamespace(rmtree=refuse))
+    command = ("run", "r.toml", "--out", "run", "--overwrite")
+    if fix is None:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            call(command, monkeypatch)
+        return
+    code, said = call(command, monkeypatch)
+    assert code == 2 and said.startswith("error: run/") and os.strerror(number) in said and fix in said, said

@@ -167,6 +167,13 @@ def test_a_fork_has_the_same_past_and_another_future(finished: Run, tmp_path: Pa
     for path in out.step_files("rollouts"):
         assert {rollout.problem_id for rollout in read_records(path, Rollout)} <= known
     assert "evaluation/base" in out.manifest()["stages"]
+    assert checkpoints.steps(out.path("rl", "checkpoints")) == [5, 2]
+    assert all(each.difference is None for each in replay.replay(out, 4)), "the steps between are the fork's"
+    with pytest.raises(InputError, match=r"forked from .* after step 2: replay step 2 there"):
+        replay.replay(out, 2)
+    shutil.rmtree(out.path("rl", "checkpoints", "000002"))
+    with pytest.raises(InputError, match="began as a fork, after step 2, and its checkpoint of that step is gone"):
+        replay.replay(out, 4)
 
 
 def test_a_fork_with_nothing_changed_ends_as_its_source(finished: Run, tmp_path: Path) -> None:

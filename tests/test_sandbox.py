@@ -414,6 +414,7 @@ def test_deep_recursion_is_a_failure(program: str) -> None:
         "os.kill(os.getpid(), 9)",
         *(f"os.kill({sign * number}, 9)" for number in (os.getpid(), os.getppid()) for sign in (1, -1)),
     ],
+    ids=["parent", "first", "all", "group", "itself", "tests", "their group", "tests' parent", "its group"],
 )
 def test_nobody_else_is_killed(attack: str) -> None:
     with subprocess.Popen(["sleep", "30"]) as bystander:

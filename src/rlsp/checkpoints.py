@@ -56,14 +56,14 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 def read(directory: Path) -> Checkpoint:
     """Raises DamagedError when a file is missing, was cut short or changed."""
     manifest = _manifest(directory)
-    for name, wanted in manifest["files"].items():
-        if not (directory / name).is_file():
-            raise DamagedError(f"{directory}: {name} is missing")
-        if (found := _measured(directory / name)) != wanted:
-            sizes = f"{found['bytes']} bytes of {wanted['bytes']}"
-            what = "other bytes than were written" if found["bytes"] == wanted["bytes"] else sizes
-            raise DamagedError(f"{directory}: {name} holds {what}")
     try:
+        for name, wanted in manifest["files"].items():
+            if not (directory / name).is_file():
+                raise DamagedError(f"{directory}: {name} is missing")
+            if (found := _measured(directory / name)) != wanted:
+                sizes = f"{found['bytes']} bytes of {wanted['bytes']}"
+                what = "other bytes than were written" if found["bytes"] == wanted["bytes"] else sizes
+                raise DamagedError(f"{directory}: {name} holds {what}")
         return Checkpoint(manifest["step"], load_file(directory / TENSORS), read_json(directory / STATE))
     except (OSError, SafetensorError) as error:
         raise DamagedError(f"{directory}: can't be read: {error}") from None
@@ -136,13 +136,22 @@ def _manifest(directory: Path) -> dict[str, Any]:
         manifest = read_json(directory / MANIFEST)
     except InputError as error:
         raise DamagedError(str(error)) from None
-    if not isinstance(manifest, dict) or manifest.keys() != {"format", "step", "files"}:
+    if not isinstance(manifest, dict) or manifest.keys() != {"format", "step", "files"} or not _names_both(manifest):
         raise DamagedError(f"{directory / MANIFEST}: not a checkpoint's")
-    if str(manifest["step"]) != directory.name.lstrip("0"):
+    if type(manifest["step"]) is not int or place(directory.parent, manifest["step"]) != directory:
         raise DamagedError(f"{directory / MANIFEST}: step {manifest['step']!r}, which is not the directory's")
     if manifest["format"] != FORMAT:
         raise DamagedError(f"{directory}: format {manifest['format']}, this version reads {FORMAT}")
     return manifest
+
+
+def _names_both(manifest: dict[str, Any]) -> bool:
+    files = manifest["files"]
+    return (
+        isinstance(files, dict)
+        and files.keys() == {TENSORS, STATE}
+        and all(isinstance(each, dict) and each.keys() == {"bytes", "sha256"} for each in files.values())
+    )
 
 
 def _measured(path: Path) -> dict[str, Any]:

@@ -25,6 +25,10 @@ from rlsp.types import from_json, to_json
 T = TypeVar("T")
 BESIDE = ".part"
 """Ends the name of what is not whole yet."""
+FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room") | dict.fromkeys(
+    (errno.EROFS, errno.EACCES, errno.EPERM), "make it writable"
+)
+"""By the number of what a file system says when it says no."""
 ZST_PIECE = 1 << 14
 """Bytes of a `.zst` file that are decompressed at a time."""
 
@@ -56,11 +60,11 @@ def check_writable(path: Path, overwrite: bool, read: Iterable[Path | None] = ()
 
 
 def write_json(path: Path, value: Any) -> None:
-    _replace(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_text(path: Path, text: str) -> None:
-    _replace(path, text.encode())
+    write_bytes(path, text.encode())
 
 
 def read_json(path: Path) -> Any:
@@ -74,7 +78,7 @@ def read_json(path: Path) -> Any:
 def write_records(path: Path, records: Iterable[Any]) -> None:
     """Dataclasses as JSONL, compressed when the name ends in `.zst` or `.gz`."""
     lines = "".join(json.dumps(to_json(record)) + "\n" for record in records).encode()
-    _replace(path, _compress(lines, path.suffix))
+    write_bytes(path, _compress(lines, path.suffix))
 
 
 def read_records(path: Path, cls: type[T]) -> Iterator[T]:
@@ -179,7 +183,7 @@ class JsonLines:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise _refused(self.path, error) from None
+            raise refused(self.path, error) from None
 
     def mark(self) -> dict[str, Any]:
         """What `cut` needs to come back to where the file ends now."""
@@ -197,7 +201,7 @@ class JsonLines:
             os.truncate(self.path, mark["bytes"])
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Raises InputError when the file system says no."""
     beside = _beside(path)
     try:
@@ -209,7 +213,7 @@ def _replace(path: Path, content: bytes) -> None:
         os.replace(beside, path)
         _sync(path.parent)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise refused(path, error) from None
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -225,6 +229,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
     """
     beside = _beside(path)
     try:
+        shutil.rmtree(beside, ignore_errors=True)  # of a killed one with this process's number
         beside.mkdir(parents=True)
         yield beside
         for each in beside.rglob("*"):
@@ -235,7 +240,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
         beside.rename(path)
         _sync(path.parent)
     except (OSError, SafetensorError) as error:
-        raise _refused(path, error) from None
+        raise refused(path, error) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -255,11 +260,11 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}{BESIDE}")
 
 
-def _refused(path: Path, error: OSError | SafetensorError) -> InputError:
-    reason = getattr(error, "strerror", None) or error
-    denied = getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM)
-    fix = "make it writable" if denied else "make room"
-    return InputError(f"{path} can't be written: {reason}; {fix}, or write elsewhere")
+def refused(path: Path, error: OSError | SafetensorError) -> InputError:
+    """That a path can't be written, why, and what helps."""
+    number = error.errno if isinstance(error, OSError) else errno.ENOSPC if "os error 28" in str(error) else None
+    fix = f"{FIXES[number]}, or " if number in FIXES else ""
+    return InputError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}; {fix}write elsewhere")
 
 
 def _sync(path: Path) -> None:

@@ -2,12 +2,13 @@
 
     manifest.json                 resolved recipe, fingerprints of its model and data, versions, and of each stage that
                                   is finished its files with their hashes
-    problems/{train,test}.jsonl
+    problems/{train,test,reserve}.jsonl
     demonstrations.jsonl
     sft/metrics.jsonl, sft/model/
     rl/metrics.jsonl, rl/seconds.jsonl, rl/alarms.jsonl
     rl/model/, rl/rollouts/000001.jsonl.zst, rl/scores/000001.jsonl.zst …
     {sft,rl}/checkpoints/000001/  see checkpoints.py
+    rl/diverged/                  what a step failed on, if one did
     evaluation/NAME.json, evaluation/NAME.rollouts.jsonl.zst, evaluation/NAME.scores.jsonl.zst
     report.html
 
@@ -92,6 +93,12 @@ class Run:
     def verb(self) -> Verb:
         """The command that goes on with it."""
         return "train" if self.manifest()["verb"] == "train" else "run"
+
+    @property
+    def forked_after(self) -> int:
+        """The RL steps that the run it was forked from has made; 0 where all are its own."""
+        fork = self.manifest()["fork"]
+        return fork["step"] if fork else 0
 
     def recipe(self) -> Recipe:
         return restore(self.manifest()["recipe"], f"{self.path(MANIFEST)}: its recipe can't be read")

@@ -117,9 +117,8 @@ def run_and_kill(recipe: Path, directory: Path, aims: list[str], seconds: dict[s
     code = process.wait()
     assert code in (0, -signal.SIGKILL), first + rest
     for stage, steps in before.items():
-        said = f"{stage.upper()} goes on after step {steps},"
         lost = steps > completed(directory, stage) and stage_of(directory) == stage
-        assert not lost, f"{said} but now {completed(directory, stage)}"
+        assert not lost, f"{stage} stood at {steps} steps, now at {completed(directory, stage)}"
     return code == 0
 
 

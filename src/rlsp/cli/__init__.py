@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from errno import EDQUOT, ENOSPC, EROFS
+from pathlib import Path
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -31,6 +34,7 @@ from rlsp.cli import (
 )
 from rlsp.cli.terminal import paragraph
 from rlsp.errors import Diverged, InputError, Paused, Stopped
+from rlsp.files import refused
 
 app = typer.Typer(
     help="Turn a language model into a reasoning model (RLSP, arXiv 2502.06773). Start with: rlsp quickstart",
@@ -63,13 +67,17 @@ app.add_typer(reward.app, name="reward")
 
 
 def main() -> None:
-    """Run the command line. Without a traceback end: what the user gave wrong, with exit code 2, a training that paused
-    itself (3), one whose loss is not finite (4), and one that a signal stopped (128 + the signal's number)."""
+    """Run the command line. Without a traceback end: what the user gave wrong and a disk that takes no more (exit code
+    2), a training that paused itself (3), one whose loss is not finite (4), and one that a signal stopped (128 + the
+    signal's number)."""
     try:
         app()
     except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), paragraph(str(error))))
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:  # a disk can be full, or turn read-only, at any file
+        if error.filename is None or error.errno not in (ENOSPC, EDQUOT, EROFS):
+            raise
+        _refuse(str(refused(Path(error.filename), error)))
     except Paused as reason:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("paused: ", "bold yellow"), str(reason)))
         sys.exit(3)
@@ -81,3 +89,8 @@ def main() -> None:
             Text.assemble(("stopped: ", "bold yellow"), f"{request}; a training goes on where it was by --resume")
         )
         sys.exit(128 + request.signal)
+
+
+def _refuse(reason: str) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), paragraph(reason)))
+    sys.exit(2)

@@ -19,7 +19,7 @@ def doctor(
     trust: TrustOption = False,
 ) -> None:
     """Look for what will keep a recipe from learning, and for the fix. Exit code 1: something was found. Every run does
-    the same before its first step."""
+    the same when its RL begins."""
     resolved = load(Recipe, recipe, settings or [])
     from rlsp.engines import doctor as checks
     from rlsp.engines import preflight, stages

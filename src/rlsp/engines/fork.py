@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -87,7 +88,8 @@ def _fill(out: Run, source: Run, checkpoint: Checkpoint, recipe: Recipe) -> None
                 f"{log.path} has lost or changed lines of the first {checkpoint.step} steps: put it back from a copy"
             )
         JsonLines(_copy(log.path, out.path("rl", name))).cut(mark)
-    checkpoints.write(out.path("rl", "checkpoints"), checkpoint)
+    of_its_own = {**checkpoint.state, "best": None}  # the source's best is a checkpoint that stays with the source
+    checkpoints.write(out.path("rl", "checkpoints"), replace(checkpoint, state=of_its_own))
 
 
 def _problems(source: Run, recipe: Recipe, out: Run) -> None:

@@ -23,28 +23,33 @@ class Keeper:
 
     Args:
         logs: what the stage appends to, beside the checkpoints. Going on cuts them to what they held then.
+        begun: the steps that another run made: their checkpoint stays, since nothing else leads back to it.
     """
 
-    def __init__(self, directory: Path, recipe: CheckpointRecipe, logs: Sequence[JsonLines]) -> None:
-        self.folder, self.recipe, self.logs = directory / "checkpoints", recipe, logs
+    def __init__(self, directory: Path, recipe: CheckpointRecipe, logs: Sequence[JsonLines], begun: int = 0) -> None:
+        self.folder, self.recipe, self.logs, self.begun = directory / "checkpoints", recipe, logs, begun
         self.best: tuple[int, float] | None = None
         self._free_at = 0.0
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """(the newest checkpoint that is whole, what is wrong with those that are newer), logs cut to it.
+        """(the newest checkpoint that is whole, what is wrong with those that were newer and are gone now), logs cut to
+        it.
 
         Raises:
-            InputError: there are checkpoints and none is whole, or a log has lost what the checkpoint counts on.
+            InputError: there are checkpoints and none is whole, a fork has none, or a log has lost what the checkpoint
+                counts on.
         """
         checkpoint, damaged = checkpoints.newest(self.folder)
         if checkpoint is not None:
             self._cut(checkpoint)
             self.best = checkpoint.state["best"] and tuple(checkpoint.state["best"])
-        elif damaged:
-            raise InputError(
-                f"no checkpoint in {self.folder} is whole: {'; '.join(damaged)}. Put one back from a copy, or remove "
-                f"{self.folder.parent} to train this stage again"
-            )
+            for step in checkpoints.steps(self.folder):
+                if step > checkpoint.step:  # it would count as one of those to keep
+                    shutil.rmtree(checkpoints.place(self.folder, step))
+        elif damaged or self.begun:
+            found = f": {'; '.join(damaged)}" if damaged else ""
+            again = "fork again" if self.begun else f"remove {self.folder.parent} to train this stage again"
+            raise InputError(f"no checkpoint in {self.folder} is whole{found}. Put one back from a copy, or {again}")
         return checkpoint, damaged
 
     def save(self, step: int, snapshot: Callable[[int], Checkpoint], now: bool = False) -> None:
@@ -66,9 +71,9 @@ class Keeper:
             self.best = (step, accuracy)
 
     def prune(self, keep: int) -> None:
-        """Remove all but the `keep` newest and the best."""
+        """Remove all but the `keep` newest, the best, and the one that the run began with."""
         for step in checkpoints.steps(self.folder)[keep:]:
-            if self.best is None or step != self.best[0]:
+            if step != self.begun and (self.best is None or step != self.best[0]):
                 shutil.rmtree(checkpoints.place(self.folder, step))
 
     def _cut(self, checkpoint: Checkpoint) -> None:

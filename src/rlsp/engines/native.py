@@ -35,7 +35,7 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
 
     Raises:
         Paused: an alarm was raised, and the recipe wants a pause then.
-        Diverged: a loss or gradient is not finite; the steps before are saved.
+        Diverged: a loss or gradient is not finite; what it came from is kept, and checkpoints stay.
         Stopped: by a signal; what was done is saved.
     """
     _warn(recipe, progress)
@@ -120,6 +120,7 @@ def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress, stopping:
         write_records(path, stages.demonstrate(recipe, progress))
         out.finish("demonstrations", path)
     if out.finished("sft"):
+        Keeper(folder, recipe.checkpoints, []).prune(0)  # a kill may have come before
         return stages.open_policy(str(folder / "model"), recipe.sampling.engine)
     demonstrations = list(read_records(path, Demonstration))
     with stages.finetuning(policy, demonstrations, recipe, progress) as tuning:
@@ -229,8 +230,8 @@ def _rl(
                 raise _paused(alarms, out)
     _warn_of(why_nothing(read_metrics(kept.metrics.path), recipe.alarms.window), progress)
     policy.save(out.path("rl", "model"))
-    out.finish("rl", *kept.products, out.path("rl", "model"))
     kept.keeper.prune(1)
+    out.finish("rl", *kept.products, out.path("rl", "model"))
     return policy
 
 

@@ -60,11 +60,10 @@ class Replayed:
 def stored(run: Run, step: int) -> list[Rollout]:
     """Raises InputError when the run has no rollouts of that step, or they are those of the run that it was forked
     from."""
-    fork = run.manifest()["fork"]
-    if fork and step <= fork["step"]:
+    if step <= run.forked_after:
         raise InputError(
-            f"{run.directory} was forked from {fork['run']} after step {fork['step']}: replay step {step} there, "
-            "where its recipe is"
+            f"{run.directory} was forked from {run.manifest()['fork']['run']} after step {run.forked_after}: "
+            f"replay step {step} there, where its recipe is"
         )
     path = run.step_file("rollouts", step)
     if not path.is_file():
@@ -79,11 +78,16 @@ def replay(run: Run, step: int, judging: Settings = STRICT) -> list[Replayed]:
     start of RL, the steps in between are trained again.
 
     Raises:
-        InputError: there is no such step, or its training can't be set up.
+        InputError: there is no such step, its training can't be set up, or a fork has lost what it began with.
     """
     before = stored(run, step)
+    kept, _ = checkpoints.newest(run.path("rl", "checkpoints"), latest=step - 1)
+    if kept is None and run.forked_after:
+        raise InputError(
+            f"{run.directory} began as a fork, after step {run.forked_after}, and its checkpoint of that step is gone "
+            "or damaged: put it back from a copy"
+        )
     with _training(run, judging) as (training, batches):
-        kept, _ = checkpoints.newest(run.path("rl", "checkpoints"), latest=step - 1)
         if kept is not None:
             training.restore(kept)
         for number in range(kept.step if kept else 0, step - 1):

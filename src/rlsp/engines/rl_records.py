@@ -34,7 +34,7 @@ class RlRecords:
         logs = [JsonLines(out.path("rl", name)) for name in LOGS]
         self.metrics, self.seconds, self.alarms = logs
         self.recipe, self.vigil = recipe, Vigil(recipe.alarms.window)
-        self.keeper = Keeper(out.path("rl"), recipe.checkpoints, logs)
+        self.keeper = Keeper(out.path("rl"), recipe.checkpoints, logs, out.forked_after)
 
     @property
     def products(self) -> list[Path]:
@@ -82,11 +82,17 @@ class RlRecords:
         checkpoints.write(folder, Checkpoint(seen.step, tensors, {"rows": error.rows, "reason": str(error)}))
         write_records(folder / "rollouts.jsonl.zst", seen.rollouts)
         write_records(folder / "scores.jsonl.zst", seen.scores)
-        run, rate = self.out.directory, self.recipe.rl.actor_learning_rate / 3
+        run, lower = self.out.directory, f"`--set rl.actor_learning_rate={self.recipe.rl.actor_learning_rate / 3:.2g}`"
+        saved = checkpoints.steps(self.keeper.folder)
+        go_on = (
+            f"go on from step {saved[0]}, the newest checkpoint, with other settings by `rlsp fork {run} --out` "
+            f"another directory {lower}"
+            if saved
+            else f"there is no checkpoint yet: begin anew by --overwrite, with {lower}"
+        )
         return Diverged(
-            f"step {seen.step}: {error} `rlsp replay {run} {seen.step}` shows which rollouts did it. The steps before "
-            f"are saved: go on from them with other settings by `rlsp fork {run} --out` another directory `--set "
-            f"rl.actor_learning_rate={rate:.2g}`; --resume would come to the same loss again"
+            f"step {seen.step}: {error} `rlsp replay {run} {seen.step}` shows which rollouts did it. --resume would "
+            f"come to the same loss again; {go_on}"
         )
 
     def begin(self, checkpoint: Checkpoint | None) -> None:

@@ -2,32 +2,24 @@
 
 Torch makes a dozen passes over numbers that do not stay in the cache between two products, enters a new operation for
 each, and attends in all rows as far as in the longest. Here one call takes one token of every row through the whole
-model: each row costs what it holds, and a thread that has rows enough of its own waits for no other. It is compiled
-when a model is opened, for this machine and the model's sizes, which takes one to two seconds.
+model: each row costs what it holds, and a thread that has rows enough of its own waits for no other.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-import warnings
 from collections.abc import Sequence
 from ctypes import CDLL, POINTER, Structure, byref, c_double, c_float, c_int, c_int64, c_void_p
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlsp.rollouts import compiling
 from rlsp.rollouts.draw import draw, finite
 from rlsp.rollouts.layers import Layer, Linear, Norm
 from rlsp.rollouts.rows import RowCache
 
-SOURCE = Path(__file__).with_name("cpu") / "decode.cpp"
-FLAGS = "-O3 -march=native -fopenmp -fno-math-errno -fno-trapping-math -shared -fPIC".split()
 PARTS = ("products", "attention", "norms, residuals and gates")
 """What the time of decoding is kept by."""
 
@@ -169,23 +161,11 @@ def library_for(model: PreTrainedModel, heads: int, groups: int, dim: int) -> CD
 
 @cache
 def compiled(heads: int, groups: int, dim: int) -> CDLL | None:
-    """None without g++; or when it fails, or the folder for temporary files may hold no programs, which a warning
-    tells."""
-    compiler = shutil.which("g++")
-    if compiler is None or sys.platform != "linux":
-        return None
-    sizes = [f"-DHEADS={heads}", f"-DGROUPS={groups}", f"-DDIM={dim}"]
-    with TemporaryDirectory() as folder:
-        target = Path(folder) / "decode.so"
-        try:
-            subprocess.run([compiler, *FLAGS, *sizes, SOURCE, "-o", target], capture_output=True, text=True, check=True)
-            library = CDLL(str(target))
-        except (subprocess.CalledProcessError, OSError) as error:
-            reason = error.stderr[:500] if isinstance(error, subprocess.CalledProcessError) else error
-            warnings.warn(f"decoding is slower: {SOURCE.name} can't be compiled or loaded: {reason}", stacklevel=2)
-            return None
-    for name, (returned, arguments) in SIGNATURES.items():
-        getattr(library, name).argtypes, getattr(library, name).restype = arguments, returned
+    """See `compiling.library`."""
+    library = compiling.library(HEADS=heads, GROUPS=groups, DIM=dim)
+    if library:
+        for name, (returned, arguments) in SIGNATURES.items():
+            getattr(library, name).argtypes, getattr(library, name).restype = arguments, returned
     return library
 
 

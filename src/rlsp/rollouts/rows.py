@@ -73,7 +73,7 @@ class RowCache:
 
     def _allocate(self, prompts: KeysValues) -> KeysValues:
         """In one piece, which can be handed on as a whole. On a CPU by numpy, whose zeros take no memory before they
-        are written to, from the start of a processor's cache line on: attention takes half the time."""
+        are written to, from the start of a processor's cache line on: a vector across two is read twice."""
         like = prompts[0][0]
         shapes = [(self.rows, self.slots, *each.shape[2:]) for layer in prompts for each in layer]
         sizes = [math.prod(shape) for shape in shapes]

@@ -78,7 +78,7 @@ inline void sums(const Vector *vectors, float *out) {
     for (int each = 0; each < COUNT; each++) out[each] = all[each * (LANES / COUNT)];
 }
 
-// Normalises a head, if it has a weight for that, and rotary it by its position.
+// Normalises a head, if it has a weight for that, and rotates it by its position.
 inline void rotate(const float *head, const float *weight, float epsilon, const float *cosines, const float *sines,
                  float scale, float *rotated) {
     float normed[DIM];
