@@ -40,9 +40,8 @@ def place(flags: Sequence[str]) -> Path | None:
         digest.update(part.read_bytes())
     try:
         processor = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
-        digest.update(
-            "".join(line for line in processor if line.startswith(("model name", "flags", "Features"))).encode()
-        )
+        told = (line for line in processor if line.startswith(("model name", "flags", "Features")))
+        digest.update("".join(told).encode())
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlsp"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = folder.stat()
