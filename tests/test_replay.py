@@ -21,8 +21,10 @@ from rlsp.engines.progress import Silent
 from rlsp.errors import Diverged, InputError
 from rlsp.files import read_records, write_json, write_records
 from rlsp.models import load_policy, token_logprobs
+from rlsp.optim import NonFiniteLossError
 from rlsp.rl.update import Updater
 from rlsp.runs import Run
+from rlsp.sft import Finetuning
 from rlsp.types import Problem, Rollout
 from tests.test_resume import assert_same, products, small
 
@@ -138,6 +140,20 @@ def test_a_step_that_fails_is_kept_and_fails_again(
     native.run(recipe, runs.resume(run.directory, recipe), Silent())
     assert run.finished("rl"), "without the harm it goes on"
     assert replay.failed_step(run) is None, "and the step is one like any other"
+
+
+def test_sft_that_fails_at_its_first_step_goes_on_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small("ppo")
+    run = runs.create(tmp_path / "run", recipe)
+
+    def fail(self: Finetuning, number: int) -> dict[str, float]:
+        raise NonFiniteLossError("the loss is nan.")
+
+    with monkeypatch.context() as patched, pytest.raises(Diverged, match=r"SFT step 1: the loss is nan.*start over"):
+        patched.setattr(Finetuning, "step", fail)
+        native.run(recipe, run, Silent())
+    native.run(recipe, runs.resume(run.directory, recipe), Silent())
+    assert run.finished("rl"), "without the harm it goes on"
 
 
 def test_a_damaged_checkpoint_is_passed_over_by_a_replay(finished: Run, tmp_path: Path) -> None:
