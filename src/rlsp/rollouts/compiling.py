@@ -63,11 +63,11 @@ def _fresh(compiler: str, flags: Sequence[str], kept: Path | None) -> CDLL | Non
         with TemporaryDirectory() as folder:
             target = Path(folder) / "decode.so"
             subprocess.run([compiler, *flags, SOURCE, "-o", target], capture_output=True, text=True, check=True)
-            library = CDLL(str(target))
+            loaded = CDLL(str(target))
             if kept:
                 with contextlib.suppress(InputError):  # it is compiled again, then
                     write_bytes(kept, target.read_bytes())
-            return library
+            return loaded
     except (subprocess.CalledProcessError, OSError) as error:
         reason = error.stderr[:500] if isinstance(error, subprocess.CalledProcessError) else error
         warnings.warn(f"decoding is slower: {SOURCE.name} can't be compiled or loaded: {reason}", stacklevel=4)
