@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from rlsp.behaviours.spans import Behaviour, Span
 from rlsp.tasks import replayer
-from rlsp.tasks.traces import Replay
+from rlsp.tasks.traces import Attempt, Replay
 from rlsp.types import Problem, Rollout
 
 
@@ -68,6 +69,54 @@ def count(replay: Replay) -> Behaviours:
         right_rejected=sum(attempt.solves and attempt.line.accepted is False for attempt in attempts),
         wrong_accepted=sum(not attempt.solves and attempt.line.accepted is True for attempt in attempts),
     )
+
+
+FOUND = (
+    Behaviour.VERIFICATION,
+    Behaviour.BACKTRACKING,
+    Behaviour.SELF_CORRECTION,
+    Behaviour.ALTERNATIVE,
+    Behaviour.BACKWARD_CHAINING,
+    Behaviour.REPETITION,
+)
+"""What the language of steps can express: it has no words to announce a subgoal with."""
+
+
+def spans(replay: Replay) -> list[Span]:
+    """Where the replayed response shows which behaviour, in its order.
+
+    A verification is an honest check, and a backward chaining the steps of one that work backwards; a self-correction
+    is the answer, where its line comes after one with another result that an honest check gave up. The other behaviours
+    are lines, without their checks, as `Behaviours` counts them.
+    """
+    found = []
+    keys: set[str] = set()
+    first_steps: set[str] = set()
+    given_up: set[int] = set()
+    before: Attempt | None = None
+    readable = [attempt for attempt in replay.attempts if attempt.line.well_formed]
+    for attempt in readable:
+        line = attempt.line
+        shown = []
+        if before is not None and before.line.accepted is False and attempt.key != before.key:
+            shown.append(Behaviour.BACKTRACKING)
+        if before is not None and attempt.first_step not in first_steps and attempt.key not in keys:
+            shown.append(Behaviour.ALTERNATIVE)
+        if attempt.key in keys:
+            shown.append(Behaviour.REPETITION)
+        if attempt is replay.attempts[-1] and replay.answer and given_up - {line.steps[-1].result}:
+            shown.append(Behaviour.SELF_CORRECTION)
+        found += [Span(behaviour, line.start, line.check_start) for behaviour in shown]
+        if attempt.honest_check:
+            found.append(Span(Behaviour.VERIFICATION, line.check_start, line.end))
+            if line.back:
+                found.append(Span(Behaviour.BACKWARD_CHAINING, line.check_start, line.end))
+            if line.accepted is False:
+                given_up.add(line.steps[-1].result)
+        keys.add(attempt.key)
+        first_steps.add(attempt.first_step)
+        before = attempt
+    return found
 
 
 def rates(problems: Sequence[Problem], rollouts: Sequence[Rollout]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rlsp.cli import (
+    analyze,
     compare,
     demos,
     doctor,
@@ -58,6 +59,7 @@ for name, verb in (
     ("score", score.score),
     ("eval", evaluate.evaluate),
     ("compare", compare.compare),
+    ("analyze", analyze.analyze),
     ("report", report.report),
 ):
     app.command(name)(verb)

@@ -26,7 +26,7 @@ DISAGREEMENTS_SHOWN = 3
 def print_benchmark(title: str, benchmark: Benchmark) -> None:
     """Accuracy, pass@k, maj@k; length by outcome and level; what was cut off and what could not be judged."""
     overall = benchmark.overall
-    table = _table(title)
+    table = titled(title)
     table.add_column("")
     table.add_column("all problems (95 %)", justify="right", no_wrap=True)
     n = benchmark.samples
@@ -52,7 +52,7 @@ def print_benchmark(title: str, benchmark: Benchmark) -> None:
 def print_reasons(graded: Sequence[Graded], benchmark: Benchmark) -> None:
     """Accuracy, and how verdicts came about."""
     overall = benchmark.overall
-    table = _table(f"{overall.responses} responses to {overall.problems} problems")
+    table = titled(f"{overall.responses} responses to {overall.problems} problems")
     table.add_column("reason")
     table.add_column("responses", justify="right")
     table.add_column("share", justify="right")
@@ -68,7 +68,7 @@ def print_agreement(graded: Sequence[Graded], stored: Path | None = None) -> Non
     known = [each for each in graded if each.published_correct is not None]
     if not known:
         return
-    table = _table("Agreement with the published verdicts")
+    table = titled("Agreement with the published verdicts")
     for heading in ("", "published right", "published wrong"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, ours in (("right here", True), ("wrong here", False)):
@@ -96,7 +96,7 @@ def print_comparison(
     title: str, first_name: str, second_name: str, comparison: Comparison, levels: dict[int, Comparison]
 ) -> None:
     """Both accuracies, the paired difference, the discordant problems, p; by level below."""
-    table = _table(f"{title}, {comparison.problems} problems; 95 % intervals, paired")
+    table = titled(f"{title}, {comparison.problems} problems; 95 % intervals, paired")
     table.add_column("")
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_row(f"A  {escape(clean(first_name))}", percent(comparison.first))
@@ -108,7 +108,7 @@ def print_comparison(
     console.print(table)
     if not levels:
         return
-    by_level = _table(f"By level; p is not corrected for looking at {len(levels)} of them")
+    by_level = titled(f"By level; p is not corrected for looking at {len(levels)} of them")
     for heading in ("level", "n", "A", "B", "B − A (95 %)", "A / B only", "p"):
         by_level.add_column(heading, justify="right", no_wrap=True)
     for level, each in levels.items():
@@ -157,7 +157,7 @@ def probability(p: float) -> str:
 
 def _print_levels(levels: dict[int, Row], unit: str) -> None:
     known = all(row.truncated is not None for row in levels.values())
-    table = _table(f"By level, with {unit} a response when right and when wrong")
+    table = titled(f"By level, with {unit} a response when right and when wrong")
     for heading in ("level", "n", "pass@1 (95 %)", "right", "wrong", *(["cut off"] if known else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     for level, row in levels.items():
@@ -184,7 +184,7 @@ def _print_unjudged(benchmark: Benchmark) -> None:
         console.print(f"  … and {hidden} more", highlight=False)
 
 
-def _table(title: str) -> Table:
+def titled(title: str) -> Table:
     """An empty table, below its title: as a line of its own a long one doesn't break."""
     say(title)
     return Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)

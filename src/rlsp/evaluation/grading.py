@@ -49,7 +49,29 @@ _JUDGING = {"extraction": "--lenient", "deadline_seconds": "--deadline", "truste
 def grade(answers: Answers, settings: Settings) -> list[Graded]:
     """Judge every response; in their order."""
     asked = _asked(answers)
-    return _graded(answers, asked, verify_all(asked, [response.text for response in answers.responses], settings))
+    return with_verdicts(answers, verify_all(asked, [response.text for response in answers.responses], settings))
+
+
+def with_verdicts(answers: Answers, verdicts: Sequence[Verdict]) -> list[Graded]:
+    """The responses with verdicts on them, in their order."""
+    return [
+        Graded(
+            problem_id=problem.id,
+            sample=response.sample,
+            level=problem.level,
+            correct=verdict.correct,
+            answer=verdict.answer,
+            reference=verdict.reference or problem.answer,
+            reason=verdict.reason,
+            detail=verdict.detail,
+            characters=len(response.text),
+            tokens=response.tokens,
+            truncated=None if response.finish is None else response.finish is Finish.LENGTH,
+            published_correct=response.published_correct,
+            published_pred=response.published_pred,
+        )
+        for problem, response, verdict in zip(_asked(answers), answers.responses, verdicts, strict=True)
+    ]
 
 
 def read(
@@ -111,9 +133,8 @@ def as_published(answers: Answers, path: Path) -> list[Graded]:
     Raises:
         InputError: a response of `path` has none.
     """
-    asked = _asked(answers)
     unseen = Verdict(False, "", Reason.MISMATCH)
-    return under_publisher(_graded(answers, asked, [unseen] * len(asked)), path)
+    return under_publisher(with_verdicts(answers, [unseen] * len(answers.responses)), path)
 
 
 def under_publisher(graded: Sequence[Graded], path: Path) -> list[Graded]:
@@ -152,27 +173,6 @@ def check_unique(graded: Sequence[Graded], path: Path) -> None:
 def _asked(answers: Answers) -> list[Problem]:
     by_id = {problem.id: problem for problem in answers.problems}
     return [by_id[response.problem_id] for response in answers.responses]
-
-
-def _graded(answers: Answers, asked: Sequence[Problem], verdicts: Sequence[Verdict]) -> list[Graded]:
-    return [
-        Graded(
-            problem_id=problem.id,
-            sample=response.sample,
-            level=problem.level,
-            correct=verdict.correct,
-            answer=verdict.answer,
-            reference=verdict.reference or problem.answer,
-            reason=verdict.reason,
-            detail=verdict.detail,
-            characters=len(response.text),
-            tokens=response.tokens,
-            truncated=None if response.finish is None else response.finish is Finish.LENGTH,
-            published_correct=response.published_correct,
-            published_pred=response.published_pred,
-        )
-        for problem, response, verdict in zip(asked, answers.responses, verdicts, strict=True)
-    ]
 
 
 def _of_score(score: Score) -> Graded:

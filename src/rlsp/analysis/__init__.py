@@ -1,0 +1,1 @@
+"""How models reason, measured: how often behaviours are shown, what thinking costs, what is new, what helps."""

@@ -1,0 +1,103 @@
+"""`rlsp analyze`: how anyone's responses reason, alone or beside a base's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlsp import runs
+from rlsp.cli.options import (
+    DeadlineOption,
+    LenientOption,
+    ProblemsOption,
+    ReplaceOption,
+    TrustOption,
+    VerifierOption,
+    judging,
+)
+from rlsp.cli.progress import LiveProgress, console
+from rlsp.errors import InputError
+from rlsp.evaluation.grading import grade
+from rlsp.files import check_writable, read_records, write_records
+from rlsp.rollouts import foreign
+from rlsp.runs import Run
+from rlsp.types import Demonstration
+from rlsp.verifiers.settings import STRICT, Settings
+
+if TYPE_CHECKING:
+    from rlsp.analysis.analyze import Read
+
+
+def analyze(
+    responses: Annotated[
+        Path, typer.Argument(metavar="ROLLOUTS|RUN", help="JSONL of responses, plain, .zst or .gz; or a run directory.")
+    ],
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="BASE", help="Responses of the base model to the same problems.")
+    ] = None,
+    demonstrations: Annotated[
+        Path | None, typer.Option(help="JSONL of the demonstrations that the model was trained on.")
+    ] = None,
+    spans: Annotated[Path | None, typer.Option(help="Where to write every behaviour's place, as JSONL.")] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of a run: responses sampled on from each side of a behaviour."),
+    ] = None,
+    common: Annotated[bool, typer.Option("--common", help="Leave out problems that only one was asked.")] = False,
+    problems: ProblemsOption = None,
+    verifier: VerifierOption = None,
+    lenient: LenientOption = False,
+    deadline: DeadlineOption = STRICT.deadline_seconds,
+    trust: TrustOption = False,
+    overwrite: ReplaceOption = False,
+) -> None:
+    """What the reasoning does and costs: behaviours, thinking time, novelty; with BASE, what changed. Of a RUN: its
+    trained model beside its base, and what each behaviour was worth."""
+    if responses.is_dir():
+        reading = {
+            "--against": against, "--demonstrations": demonstrations, "--spans": spans, "--common": common,
+            "--problems": problems, "--verifier": verifier, "--lenient": lenient,
+        }  # fmt: skip
+        if given := [option for option, value in reading.items() if value]:
+            raise InputError(f"{responses} is a run, which holds what it needs: leave out {', '.join(given)}")
+        _analyze_run(Run(responses), samples, judging(deadline=deadline, trusted_code=trust))
+        return
+    if samples is not None:
+        raise InputError("--samples needs a model to sample from: give a run directory")
+    if spans is not None:
+        check_writable(spans, overwrite, (responses, against, demonstrations, problems))
+    settings = judging(lenient, deadline, trust)
+    from rlsp.analysis import analyze as analysis
+    from rlsp.cli.analysis_tables import print_analysis
+
+    shown = [each.trace for each in read_records(demonstrations, Demonstration)] if demonstrations else []
+    model = _read(responses, problems, verifier, settings)
+    base = _read(against, problems, verifier, settings) if against else None
+    if base:
+        model, base = analysis.pair(model, base, common)
+    print_analysis(analysis.analyze(model, base, shown))
+    if spans is not None:
+        write_records(spans, analysis.places(model))
+
+
+def _analyze_run(run: Run, samples: int | None, settings: Settings) -> None:
+    from rlsp.cli.analysis_tables import print_analysis, print_effects
+    from rlsp.engines import analysis
+    from rlsp.report import build
+
+    run.manifest()
+    with runs.locked(run.directory), LiveProgress() as progress:
+        found = analysis.of_run(run, analysis.SAMPLES if samples is None else samples, progress, settings)
+    print_analysis(found.analysis)
+    print_effects(found.effects)
+    console.print(f"analysis: {run.path('analysis.json')}", soft_wrap=True)
+    console.print(f"report: {build(run)}", soft_wrap=True)
+
+
+def _read(path: Path, problems: Path | None, verifier: str | None, settings: Settings) -> Read:
+    from rlsp.analysis.analyze import Read
+
+    answers = foreign.read(path, problems, verifier)
+    return Read(path.name, answers, grade(answers, settings))

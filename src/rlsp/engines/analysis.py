@@ -1,0 +1,93 @@
+"""The analysis of a run: its trained model beside its base on the test problems, and what behaviours were worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlsp.analysis.analyze import Analysis, Read, analyze
+from rlsp.analysis.counterfactual import Effect, effects
+from rlsp.engines import stages
+from rlsp.engines.progress import Progress
+from rlsp.errors import InputError
+from rlsp.evaluation.grading import with_verdicts
+from rlsp.files import read_records, write_json
+from rlsp.report.evaluations import BASE, read_scores
+from rlsp.rollouts import SamplingSettings, foreign
+from rlsp.runs import Run
+from rlsp.types import Demonstration, Problem, Rollout, to_json
+from rlsp.verifiers.settings import STRICT, Settings
+
+TRAINED = ("rlsp", "sft")
+"""The model that is analysed: the first of these evaluations that the run holds."""
+MODELS = {"rlsp": ("rl", "model"), "sft": ("sft", "model")}
+SAMPLES = 8
+"""Continuations of each side of a cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnalysis:
+    """`trained` names the evaluation that is analysed. `effects` of its behaviours; empty when nothing was sampled."""
+
+    trained: str
+    analysis: Analysis
+    effects: list[Effect]
+
+
+def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRICT) -> RunAnalysis:
+    """Analyse a run's stored evaluations, and sample `samples` continuations of each side of its behaviours (none: 0);
+    the result is kept in the run as `analysis.json`.
+
+    Raises:
+        InputError: the run has no evaluation of a trained model.
+    """
+    made = run.evaluations()
+    trained = next((name for name in TRAINED if name in made), None)
+    if trained is None:
+        raise InputError(f"{run.directory} has no evaluation of a trained model yet: finish it by --resume")
+    problems = list(read_records(run.path("problems", "test.jsonl"), Problem))
+    model, rollouts = _read(run, trained, made[trained]["label"], problems)
+    base = _read(run, BASE, made[BASE]["label"], problems)[0] if BASE in made else None
+    path = run.path("demonstrations.jsonl")
+    shown = [each.trace for each in read_records(path, Demonstration)] if path.is_file() else []
+    progress.say(f"{model.name} beside {base.name}" if base else f"{model.name}, without a base")
+    analysis = analyze(model, base, shown)
+    found = _effects(run, trained, problems, rollouts, samples, progress, judging) if samples else []
+    whole = RunAnalysis(trained, analysis, found)
+    write_json(run.path("analysis.json"), to_json(whole))
+    return whole
+
+
+def _read(run: Run, name: str, label: str, problems: Sequence[Problem]) -> tuple[Read, list[Rollout]]:
+    rollouts = list(read_records(run.path("evaluation", f"{name}.rollouts.jsonl.zst"), Rollout))
+    answers = foreign.from_rollouts(problems, rollouts)
+    return Read(label, answers, with_verdicts(answers, [score.verdict for score in read_scores(run, name)])), rollouts
+
+
+def _effects(
+    run: Run,
+    trained: str,
+    problems: Sequence[Problem],
+    rollouts: Sequence[Rollout],
+    samples: int,
+    progress: Progress,
+    judging: Settings,
+) -> list[Effect]:
+    recipe = run.recipe()
+    policy = stages.open_policy(str(run.path(*MODELS[trained])), recipe.sampling.engine)
+    temperature = recipe.evaluation.temperature or recipe.sampling.temperature
+    settings = SamplingSettings(temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens)
+    ended = 0
+
+    def begin(total: int) -> None:
+        progress.stage("counterfactuals", total)
+
+    def advance(some: Sequence[Rollout]) -> None:
+        nonlocal ended
+        ended += len(some)
+        progress.advance(ended)
+
+    return effects(
+        {problem.id: problem for problem in problems}, rollouts, policy.sampler, policy.tokenizer, settings, samples,
+        seed=stages.stream(recipe.seed, stages.EVALUATION_SEED), judging=judging, on_begin=begin, on_ended=advance,
+    )  # fmt: skip

@@ -1,0 +1,164 @@
+"""Rates, thinking-time ledger and novelty against numbers worked by hand; `rlsp analyze` on files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rlsp.analysis.ledger import account
+from rlsp.analysis.novelty import WORDS, Patterns, against, nearest, patterns, word_patterns
+from rlsp.analysis.rates import rates, shifts
+from rlsp.cli import app
+from rlsp.evaluation.grading import Graded
+from rlsp.types import Reason
+
+DATA = Path(__file__).parents[2] / "shared/data/math500_rollouts"
+
+
+def graded(problem: str, sample: int, tokens: int | None, correct: bool, level: int = 0) -> Graded:
+    reason = Reason.MATCH if correct else Reason.MISMATCH
+    return Graded(problem, sample, level, correct, "1", "1", reason, "", 10 * (tokens or 1), tokens, False)
+
+
+def test_rates_are_means_over_problems() -> None:
+    found = rates({"a": [{"check": 2}, {"check": 0}], "b": [{"check": 1}, {"check": 1}]})["check"]
+    assert found.share.value == 0.75
+    assert found.count == 1.0
+    assert found.share.interval is not None and found.share.interval[0] < 0.75 < found.share.interval[1]
+
+
+def test_shifts_are_paired_by_problem() -> None:
+    before = {str(each): [{"check": each % 2}] for each in range(40)}
+    after = {str(each): [{"check": 1}] for each in range(40)}
+    shift = shifts(before, after)["check"]
+    assert (shift.first.share.value, shift.second.share.value, shift.difference.value) == (0.5, 1.0, 0.5)
+    assert shift.clear
+    assert not shifts(before, before)["check"].clear
+    with pytest.raises(ValueError, match="the problems differ"):
+        shifts(before, {"other": [{"check": 1}]})
+
+
+def test_the_ledger_of_a_hand_worked_example() -> None:
+    """Problem a: right at 10 and 30 tokens, wrong at 5 and 40. Problem b: all wrong."""
+    first = [
+        graded("a", 0, 10, True, 1),
+        graded("a", 1, 30, True, 1),
+        graded("a", 2, 5, False, 1),
+        graded("a", 3, 40, False, 1),
+        graded("b", 0, 35, False, 2),
+    ]
+    ledger = account(first)
+    assert ledger.unit == "tokens"
+    assert ledger.per_solved is not None and ledger.per_solved.value == pytest.approx(120 / 2)
+    assert ledger.beyond_shortest is not None and ledger.beyond_shortest.value == pytest.approx(20 / 40)
+    assert ledger.stopped_short is not None and ledger.stopped_short.value == pytest.approx(1 / 2)
+    assert ledger.with_difficulty is None  # two problems
+    assert ledger.difficulty == "level"
+
+
+def test_what_solved_nothing_has_no_price_for_a_solution() -> None:
+    ledger = account([graded("a", 0, 10, False), graded("b", 0, 10, False)])
+    assert (ledger.per_solved, ledger.beyond_shortest, ledger.stopped_short) == (None, None, None)
+
+
+def test_the_shortest_right_response_may_be_the_other_models() -> None:
+    ledger = account([graded("a", 0, 10, False)], [graded("a", 0, 20, True)])
+    assert ledger.stopped_short is not None and ledger.stopped_short.value == 1.0
+
+
+def test_without_levels_the_bases_samples_say_what_is_hard() -> None:
+    problems = [f"p{each}" for each in range(8)]
+    mine = [graded(name, 0, 10 * (place + 1), True) for place, name in enumerate(problems)]
+    base = [graded(name, each, 5, each >= place) for place, name in enumerate(problems) for each in range(8)]
+    ledger = account(mine, base)
+    assert ledger.difficulty == "share of the base's samples that are wrong"
+    assert ledger.with_difficulty is not None and ledger.with_difficulty.value == pytest.approx(1.0)
+    assert account(mine, base[:-1]).with_difficulty is None
+
+
+def test_lengths_in_characters_where_tokens_are_unknown() -> None:
+    ledger = account([graded("a", 0, None, True)])
+    assert ledger.unit == "characters"
+    assert ledger.per_solved is not None and ledger.per_solved.value == 10
+
+
+def test_patterns_are_runs_and_short_texts_one_run() -> None:
+    assert patterns("abcd", 3) == {("a", "b", "c"), ("b", "c", "d")}
+    assert patterns("ab", 3) == {("a", "b")}
+    assert patterns("", 3) == frozenset()
+
+
+def test_novelty_passes_over_references_of_the_same_problem() -> None:
+    a, b, c = ({(name,)} for name in "abc")
+    responses = {"p": [frozenset(a | b)], "q": [frozenset(c)]}
+    references: Patterns = {"p": [frozenset(a)], "q": [frozenset(b)], "r": [frozenset()]}
+    found = against(responses, references)
+    assert found is not None
+    assert found.share.value == pytest.approx((1 / 2 + 1) / 2)  # p: b is q's, a only its own; q: c is nowhere
+    assert found.distinct == 2
+    assert against({"p": [frozenset()]}, references) is None
+
+
+def test_minhash_is_near_the_true_similarity() -> None:
+    text = " ".join(f"word{each}" for each in range(200))
+    half = " ".join(f"word{each}" for each in range(100, 300))
+    held, other = word_patterns(text), word_patterns(half)
+    true = len(held & other) / len(held | other)
+    assert nearest([held], [frozenset(), other]) == [pytest.approx(true, abs=0.13)]
+    assert nearest([held], [other, held]) == [1.0]
+    assert nearest([frozenset()], [held]) == [0.0]
+    assert nearest([held], []) == [0.0]
+    assert all(len(each) == WORDS for each in held)
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def rows(*texts: str) -> list[dict[str, object]]:
+    return [
+        {"question": f"What is {place} + {place}?", "answer": str(2 * place), "response": text, "id": f"p{place}"}
+        for place, text in enumerate(texts, 1)
+    ]
+
+
+def test_analyze_on_files(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.jsonl", rows("The sum is \\boxed{2}.", "It is \\boxed{5}."))
+    trained = write(
+        tmp_path / "trained.jsonl",
+        rows("The sum is 2.\nLet's verify it: \\boxed{2}.", "It is 5.\nThis does not work.\nSo \\boxed{4}."),
+    )
+    places = tmp_path / "places.jsonl"
+    done = CliRunner().invoke(app, ["analyze", str(trained), "--against", str(base), "--spans", str(places)])
+    assert done.exit_code == 0, done.output
+    assert "found by words" in done.output
+    assert "+100.0" in done.output
+    assert "100.0 %" in done.output and "50.0 %" in done.output
+    found = [json.loads(line) for line in places.read_text().splitlines()]
+    assert {each["behaviour"] for each in found} == {"verification"}
+    assert found[0]["text"] == "Let's verify it: \\boxed{2}."
+    again = CliRunner().invoke(app, ["analyze", str(trained), "--spans", str(places)])
+    assert again.exit_code != 0
+
+
+def test_analyze_refuses_other_problems(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.jsonl", rows("\\boxed{2}"))
+    trained = write(tmp_path / "trained.jsonl", rows("\\boxed{2}", "\\boxed{4}"))
+    done = CliRunner().invoke(app, ["analyze", str(trained), "--against", str(base)])
+    assert done.exit_code != 0
+    assert "--common" in str(done.exception)
+    assert CliRunner().invoke(app, ["analyze", str(trained), "--against", str(base), "--common"]).exit_code == 0
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the published responses are not in {DATA}")
+def test_analyze_on_the_published_responses() -> None:
+    trained, base = (DATA / f"qwen2.5-1.5b-instruct.{name}.jsonl" for name in ("rlsp-length", "base"))
+    done = CliRunner().invoke(app, ["analyze", str(trained), "--against", str(base), "--lenient"])
+    assert done.exit_code == 0, done.output
+    for row in ("verification", "backtracking", "self-correction", "alternative", "subgoal", "backward chaining"):
+        assert row in done.output
+    assert "rank correlation of length with level" in done.output
