@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from rlsp.analysis.counterfactual import FEWEST, Effect, effects
+from rlsp.analysis.counterfactual import FEWEST, effects
+from rlsp.analysis.effects import Effect
 from rlsp.behaviours.spans import Behaviour
 from rlsp.models import load_tokenizer
 from rlsp.prompts import encode_prompt, encode_response

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +25,6 @@ LINE = 50
 """A line of progress comes after so many steps."""
 MOST_GROWTH = 1.0
 """MiB in 100 steps."""
-MIB = 2**20
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,8 @@ def threads() -> Iterator[None]:
 
 
 class Measuring(Silent):
-    """Notes after every step what the process holds."""
+    """Notes after every step what the process holds: the memory that is its own (pages of files are the kernel's to
+    take back), without what the allocator keeps of tensors that came and went, which swings by tens of MiB."""
 
     def __init__(self) -> None:
         self.memory: list[float] = []
@@ -43,12 +45,19 @@ class Measuring(Silent):
         self.children: list[int] = []
 
     def advance(self, done: int, note: str = "") -> None:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / MIB)
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        self.memory.append(own_memory())
         self.descriptors.append(len(os.listdir("/proc/self/fd")))
         self.children.append(len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
         if done % LINE == 0:
             print(f"\n{done}/{STEPS}: {self.memory[-1]:.1f} MiB", end="", flush=True)
+
+
+def own_memory() -> float:
+    """The process's anonymous memory, in MiB."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["RssAnon"].split()[0]) / 1024
 
 
 def slope(values: list[float]) -> float:

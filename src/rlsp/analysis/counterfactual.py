@@ -9,6 +9,7 @@ from random import Random
 
 from transformers import PreTrainedTokenizerBase
 
+from rlsp.analysis.effects import Effect
 from rlsp.behaviours.detectors import LOOKS_AHEAD, detector, spans
 from rlsp.behaviours.spans import Behaviour, Span
 from rlsp.evaluation.benchmark import Estimate
@@ -22,20 +23,6 @@ from rlsp.verifiers.settings import STRICT, Settings
 FEWEST = 10
 """Responses with both sides, for an effect to be told."""
 BOTH_SIDES = "with", "without"
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """Accuracy of what is sampled after the behaviour (`kept`) and of what is sampled from before it and does not begin
-    with it again (`dropped`), as means over `responses`; their paired difference with its interval over problems.
-    `again`: how much of what is sampled from before the behaviour begins with it, and is left out."""
-
-    behaviour: Behaviour
-    responses: int
-    kept: float
-    dropped: float
-    difference: Estimate
-    again: float
 
 
 @dataclass(frozen=True, slots=True)

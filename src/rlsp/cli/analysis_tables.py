@@ -11,7 +11,7 @@ from rlsp.cli.verdicts import number, percent, points, titled
 
 if TYPE_CHECKING:
     from rlsp.analysis.analyze import Account, Analysis
-    from rlsp.analysis.counterfactual import Effect
+    from rlsp.analysis.effects import Effect
     from rlsp.analysis.novelty import Novelty
     from rlsp.analysis.rates import Rate, Shift
     from rlsp.evaluation.benchmark import Estimate

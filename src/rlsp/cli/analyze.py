@@ -83,6 +83,7 @@ def analyze(
 
 
 def _analyze_run(run: Run, samples: int | None, settings: Settings) -> None:
+    from rlsp.analysis.stored import FILE
     from rlsp.cli.analysis_tables import print_analysis, print_effects
     from rlsp.engines import analysis
     from rlsp.report import build
@@ -92,7 +93,7 @@ def _analyze_run(run: Run, samples: int | None, settings: Settings) -> None:
         found = analysis.of_run(run, analysis.SAMPLES if samples is None else samples, progress, settings)
     print_analysis(found.analysis)
     print_effects(found.effects)
-    console.print(f"analysis: {run.path('analysis.json')}", soft_wrap=True)
+    console.print(f"analysis: {run.path(FILE)}", soft_wrap=True)
     console.print(f"report: {build(run)}", soft_wrap=True)
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from rlsp.analysis.analyze import Analysis, Read, analyze
-from rlsp.analysis.counterfactual import Effect, effects
+from rlsp.analysis import stored
+from rlsp.analysis.analyze import Read, analyze
+from rlsp.analysis.counterfactual import effects
+from rlsp.analysis.effects import Effect
+from rlsp.analysis.stored import RunAnalysis
 from rlsp.engines import stages
 from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
 from rlsp.evaluation.grading import with_verdicts
-from rlsp.files import read_records, write_json
+from rlsp.files import read_records
 from rlsp.report.evaluations import BASE, read_scores
 from rlsp.rollouts import SamplingSettings, foreign
 from rlsp.runs import Run
-from rlsp.types import Demonstration, Problem, Rollout, to_json
+from rlsp.types import Demonstration, Problem, Rollout
 from rlsp.verifiers.settings import STRICT, Settings
 
 TRAINED = ("rlsp", "sft")
@@ -25,18 +27,9 @@ SAMPLES = 8
 """Continuations of each side of a cut."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunAnalysis:
-    """`trained` names the evaluation that is analysed. `effects` of its behaviours; empty when nothing was sampled."""
-
-    trained: str
-    analysis: Analysis
-    effects: list[Effect]
-
-
 def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRICT) -> RunAnalysis:
     """Analyse a run's stored evaluations, and sample `samples` continuations of each side of its behaviours (none: 0);
-    the result is kept in the run as `analysis.json`.
+    the result is kept in the run.
 
     Raises:
         InputError: the run has no evaluation of a trained model.
@@ -54,7 +47,7 @@ def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRIC
     analysis = analyze(model, base, shown)
     found = _effects(run, trained, problems, rollouts, samples, progress, judging) if samples else []
     whole = RunAnalysis(trained, analysis, found)
-    write_json(run.path("analysis.json"), to_json(whole))
+    stored.write(run, whole)
     return whole
 
 

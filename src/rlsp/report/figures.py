@@ -176,6 +176,42 @@ def by_level(evaluations: Sequence[Summary], tokens: bool) -> Chart:
     return _chart("accuracy-by-level", "Accuracy by level", caption, described, keys, figure)
 
 
+def heat(
+    identity: str,
+    title: str,
+    caption: str,
+    columns: Sequence[str],
+    rows: Mapping[str, Sequence[float | None]],
+    most: float,
+) -> Chart:
+    """A heat map from 0 to `most` with its numbers written into it, so that nobody needs the colours."""
+    figure = _figure(60 + 56 * len(rows))
+    figure.add_heatmap(
+        x=list(columns),
+        y=list(rows),
+        z=[list(values) for values in rows.values()],
+        zmin=0,
+        zmax=most,
+        colorscale=[[0, "rgba(42,132,210,0.05)"], [1, "rgba(42,132,210,0.6)"]],
+        showscale=False,
+        xgap=3,
+        ygap=3,
+        hovertemplate="%{y}, %{x}: %{z:,.1f}<extra></extra>",
+        texttemplate="%{z:,.0f}",
+        hoverongaps=False,
+        textfont={"size": 14},
+    )
+    figure.update_xaxes(side="top", type="category")
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category", tickfont={"size": 13})
+    figure.update_layout(hovermode="closest")
+    described = "; ".join(
+        f"{name}: "
+        + ", ".join(f"{column} {value:,.0f}" for column, value in zip(columns, values, strict=True) if value)
+        for name, values in rows.items()
+    )
+    return _chart(identity, title, caption, described, [], figure)
+
+
 def smooth(values: Sequence[float], window: int) -> list[float]:
     """Centred running mean over `window` (odd) values, over fewer at the ends."""
     half = window // 2

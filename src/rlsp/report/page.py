@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from rlsp.config import to_toml
 from rlsp.evaluation.evaluate import Summary
-from rlsp.report import wording
+from rlsp.report import explorer, reasoning, wording
 from rlsp.report.alarms import none_raised, read_alarms
 from rlsp.report.evaluations import BASE, Difference, compare, read_evaluations
 from rlsp.report.examples import choose
@@ -69,10 +69,13 @@ def render(run: Run) -> str:
     result_charts = [accuracy_by_stage(evaluations)] if evaluations else []
     if with_levels:
         result_charts += [by_level(with_levels, tokens=False), by_level(with_levels, tokens=True)]
-    training, sft = rl_training(run, recipe), sft_chart(run)
+    training, sft, reasons = rl_training(run, recipe), sft_chart(run), reasoning.read(run)
     charts = [*result_charts, *(training.main + training.health if training else []), *([sft] if sft else [])]
+    charts += reasons.charts if reasons else []
     plotly = Markup(get_plotlyjs()) if charts else Markup("")
-    script = Markup((FOLDER / "page.js").read_text(encoding="utf-8"))
+    script, explorer_script = (
+        Markup((FOLDER / name).read_text(encoding="utf-8")) for name in ("page.js", "explorer.js")
+    )
     return _environment().get_template("template.html.jinja").render(
         name=run.name,
         recipe=recipe,
@@ -91,13 +94,17 @@ def render(run: Run) -> str:
         alarms=read_alarms(run),
         none_raised=none_raised,
         sft=sft,
+        reasons=reasons,
         samples=choose(run, evaluations),
+        explorer=explorer.of_run(run, evaluations),
+        all_behaviours=[str(behaviour) for behaviour in explorer.BEHAVIOURS],
+        explorer_script=explorer_script,
         meanings=MEANINGS,
         look=styles([each.name for each in evaluations]),
         shapes=SHAPES,
         plotly=plotly,
         script=script,
-        policy=_content_security_policy(plotly, script),
+        policy=_content_security_policy(plotly, script, explorer_script),
         words=wording,
     )  # fmt: skip
 

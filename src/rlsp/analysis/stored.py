@@ -1,0 +1,32 @@
+"""The analysis of a run as it stands in its directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlsp.analysis.analyze import Analysis
+from rlsp.analysis.effects import Effect
+from rlsp.files import read_json, write_json
+from rlsp.runs import Run
+from rlsp.types import from_json, to_json
+
+FILE = "analysis.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnalysis:
+    """`trained` names the evaluation that is analysed. `effects` of its behaviours; empty when nothing was sampled."""
+
+    trained: str
+    analysis: Analysis
+    effects: list[Effect]
+
+
+def write(run: Run, found: RunAnalysis) -> None:
+    write_json(run.path(FILE), to_json(found))
+
+
+def read(run: Run) -> RunAnalysis | None:
+    """None before there is one. Raises InputError when the file holds something else."""
+    path = run.path(FILE)
+    return from_json(RunAnalysis, read_json(path), str(path)) if path.is_file() else None

@@ -1,0 +1,159 @@
+"use strict";
+/* The sample explorer: every response that the page holds, searched, filtered and read, without a request. */
+(async () => {
+  const root = document.getElementById("explorer");
+  if (!root) return;
+  const find = (name) => root.querySelector(`[data-part="${name}"]`);
+  const packed = Uint8Array.from(atob(document.getElementById("responses").textContent), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const data = await new Response(stream).json();
+  const { problem, group, sample, correct, length, cut, reason, answer, text, marks } = data.responses;
+  const small = text.map((each) => each.toLowerCase());
+  const questions = data.problems.map((each) => each.question.toLowerCase());
+  const shows = marks.map((each) => {
+    let bits = 0;
+    for (let i = 2; i < each.length; i += 3) bits |= 1 << each[i];
+    return bits;
+  });
+  const ROW = 46;
+  const list = find("list"), rows = find("rows"), count = find("count"), detail = find("detail"), form = find("filters");
+  let chosen = text.map((_, i) => i);
+  let active = 0;
+
+  const number = (value, otherwise) => (value === "" ? otherwise : Number(value));
+  function element(name, attributes = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  function filter() {
+    const values = Object.fromEntries(new FormData(form));
+    const words = values.search.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = values.behaviour === "" ? -1 : Number(values.behaviour);
+    const least = number(values.least, 0), most = number(values.most, Infinity);
+    chosen = [];
+    for (let i = 0; i < text.length; i++) {
+      const at = data.problems[problem[i]];
+      if (values.group !== "" && group[i] !== Number(values.group)) continue;
+      if (values.outcome !== "" && correct[i] !== Number(values.outcome)) continue;
+      if (values.level !== "" && at.level !== Number(values.level)) continue;
+      if (wanted >= 0 && !(shows[i] & (1 << wanted))) continue;
+      if (length[i] < least || length[i] > most) continue;
+      if (!words.every((word) => small[i].includes(word) || questions[problem[i]].includes(word))) continue;
+      chosen.push(i);
+    }
+    if (values.order !== "") {
+      const sign = values.order === "longest" ? -1 : 1;
+      chosen.sort((a, b) => sign * (length[a] - length[b]) || a - b);
+    }
+    const right = chosen.reduce((sum, i) => sum + correct[i], 0);
+    const share = chosen.length ? `, ${((100 * right) / chosen.length).toFixed(1)}% right` : "";
+    count.textContent = `${chosen.length.toLocaleString("en")} of ${text.length.toLocaleString("en")} responses${share}`;
+    active = 0;
+    list.scrollTop = 0;
+    draw();
+    open();
+  }
+
+  function draw() {
+    rows.style.height = `${chosen.length * ROW}px`;
+    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 4);
+    const last = Math.min(chosen.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + 4);
+    rows.replaceChildren(...chosen.slice(first, last).map((i, shift) => row(i, first + shift)));
+    if (chosen.length) list.setAttribute("aria-activedescendant", `option-${active}`);
+    else list.removeAttribute("aria-activedescendant");
+  }
+
+  function row(i, place) {
+    const at = data.problems[problem[i]];
+    const made = element("div", {
+      role: "option", id: `option-${place}`, class: "option", "aria-selected": String(place === active),
+      "aria-setsize": String(chosen.length), "aria-posinset": String(place + 1), style: `top: ${place * ROW}px`,
+    });
+    const facts = `${data.groups[group[i]]} · ${at.level ? `level ${at.level} · ` : ""}${length[i]} ${data.unit}`;
+    made.append(verdict(i), element("span", { class: "about" }, at.question), element("span", { class: "facts" }, facts));
+    made.addEventListener("click", () => move(place));
+    return made;
+  }
+
+  function verdict(i) {
+    const kind = correct[i] ? "right" : "wrong";
+    return element("b", { class: kind }, `${correct[i] ? "✓" : "✗"} ${kind}`);
+  }
+
+  function move(place) {
+    if (!chosen.length) return;
+    active = Math.max(0, Math.min(chosen.length - 1, place));
+    const top = active * ROW;
+    if (top < list.scrollTop) list.scrollTop = top;
+    else if (top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
+    draw();
+    open();
+  }
+
+  function open() {
+    if (!chosen.length) {
+      detail.replaceChildren(element("p", { class: "note" }, "No response fits. Take a filter back."));
+      return;
+    }
+    const i = chosen[active], at = data.problems[problem[i]];
+    const same = [];
+    for (let j = 0; j < text.length; j++) if (j !== i && problem[j] === problem[i]) same.push(j);
+    detail.replaceChildren(
+      element("p", { class: "question" }, at.question),
+      element("p", { class: "verdict" }, `Reference answer: ${at.answer || "–"}${at.level ? ` · level ${at.level}` : ""} · `, element("code", {}, at.id)),
+      element("div", { class: "side" }, card(i), ...same.slice(0, data.most).map(card)),
+      element("p", { class: "note" }, same.length > data.most ? `${same.length - data.most} more responses to this problem: search for it.` : ""),
+    );
+  }
+
+  function card(i) {
+    const made = element("article", { class: "card" });
+    const cutOff = cut[i] ? ", cut off" : "";
+    made.append(
+      element("h4", {}, `${data.groups[group[i]]}${sample[i] ? `, sample ${sample[i]}` : ""}`),
+      element("p", { class: "verdict" }, verdict(i), ` ${data.reasons[reason[i]]} · ${length[i]} ${data.unit}${cutOff}${answer[i] ? ` · answer ${answer[i]}` : ""}`),
+    );
+    made.append(marked(i));
+    return made;
+  }
+
+  function marked(i) {
+    const shown = element("pre", { class: "plain" });
+    const spans = [];
+    for (let k = 0; k < marks[i].length; k += 3) spans.push(marks[i].slice(k, k + 3));
+    const edges = [...new Set(spans.flatMap(([from, to]) => [from, to]))].sort((a, b) => a - b);
+    let position = 0;
+    for (const edge of [...edges, text[i].length]) {
+      if (edge <= position) continue;
+      const piece = text[i].slice(position, edge);
+      const here = spans.filter(([from, to]) => from <= position && to >= edge);
+      if (!here.length) shown.append(piece);
+      else {
+        const mark = element("mark", { class: `behaviour-${here[0][2]}` }, piece);
+        for (const [, to, kind] of here) if (to === edge) mark.append(element("small", {}, data.behaviours[kind]));
+        shown.append(mark);
+      }
+      position = edge;
+    }
+    if (!text[i]) shown.append("(empty response)");
+    return shown;
+  }
+
+  const KEYS = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity };
+  list.addEventListener("keydown", (event) => {
+    if (!(event.key in KEYS)) return;
+    event.preventDefault();
+    move(KEYS[event.key] === -Infinity ? 0 : KEYS[event.key] === Infinity ? chosen.length - 1 : active + KEYS[event.key]);
+  });
+  list.addEventListener("scroll", draw, { passive: true });
+  new ResizeObserver(draw).observe(list);
+  form.addEventListener("input", filter);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(filter));
+  root.hidden = false;
+  filter();
+  root.dataset.ready = "";
+})();

@@ -1,0 +1,179 @@
+"""The sample explorer's data: every response that the page holds, with its behaviours, packed for the browser.
+
+The text was written by a model and is hostile: it travels as JSON in base64, is shown as text and never as markup, and
+characters that could reorder or hide text become visible.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from rlsp.behaviours.detectors import spans
+from rlsp.behaviours.spans import Behaviour
+from rlsp.evaluation.evaluate import Summary
+from rlsp.files import read_records
+from rlsp.report.evaluations import read_scores
+from rlsp.report.traces import visible
+from rlsp.runs import Run
+from rlsp.types import Problem, Rollout, Score, Verdict
+
+MOST = 20_000
+"""Responses on a page."""
+SIDE_BY_SIDE = 12
+"""Other responses to the same problem that are shown beside one."""
+BEHAVIOURS = tuple(Behaviour)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`group` is what a reader calls where it comes from: a model, or a step of training. `length` is in the page's
+    unit, `cut`: the budget ended it (None: unknown)."""
+
+    problem: Problem
+    group: str
+    sample: int
+    verdict: Verdict
+    length: int
+    cut: bool | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explorer:
+    """What the template needs. `left_out`: responses that the page has no room for."""
+
+    packed: Markup
+    groups: list[str]
+    levels: list[int]
+    behaviours: list[str]
+    shown: int
+    left_out: int
+    unit: str
+
+
+def of_run(run: Run, evaluations: Sequence[Summary]) -> Explorer | None:
+    """Everything that the run's models answered on held-out problems, then as many steps of its training as there is
+    room for, the same distance apart; None when the run holds no responses."""
+    responses = [response for each in evaluations for response in _of_evaluation(run, each)]
+    steps = run.step_files("rollouts")
+    total = len(responses)
+    if steps:
+        training = {problem.id: problem for problem in _problems(run, "train", "reserve")}
+        per_step = sum(1 for _ in read_records(steps[0], Rollout))
+        total += per_step * len(steps)
+        room = max(0, MOST - len(responses)) // max(1, per_step)
+        for step in _spread(range(1, len(steps) + 1), room):
+            responses += _of_step(run, step, training)
+    return pack(responses, "tokens", total) if responses else None
+
+
+def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> Explorer:
+    """The first MOST responses, of `total`."""
+    kept = responses[:MOST]
+    problems = list({response.problem.id: response.problem for response in kept}.values())
+    groups = list(dict.fromkeys(response.group for response in kept))
+    reasons = list(dict.fromkeys(str(response.verdict.reason) for response in kept))
+    place = {problem.id: number for number, problem in enumerate(problems)}
+    marks = [_marks(response) for response in kept]
+    found = {kind for each in marks for kind in each[2::3]}
+    data = {
+        "problems": [
+            {
+                "id": visible(each.id),
+                "question": visible(each.question),
+                "answer": visible(each.answer),
+                "level": each.level,
+            }
+            for each in problems
+        ],
+        "groups": groups,
+        "reasons": reasons,
+        "behaviours": [str(behaviour) for behaviour in BEHAVIOURS],
+        "unit": unit,
+        "most": SIDE_BY_SIDE,
+        "responses": {
+            "problem": [place[each.problem.id] for each in kept],
+            "group": [groups.index(each.group) for each in kept],
+            "sample": [each.sample for each in kept],
+            "correct": [int(each.verdict.correct) for each in kept],
+            "reason": [reasons.index(str(each.verdict.reason)) for each in kept],
+            "answer": [visible(each.verdict.answer)[:200] for each in kept],
+            "length": [each.length for each in kept],
+            "cut": [int(bool(each.cut)) for each in kept],
+            "text": [visible(each.text) for each in kept],
+            "marks": marks,
+        },
+    }
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    packed = base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+    return Explorer(
+        Markup(packed),
+        groups,
+        sorted({problem.level for problem in problems} - {0}),
+        [str(behaviour) for number, behaviour in enumerate(BEHAVIOURS) if number in found],
+        len(kept),
+        max(len(responses), total or 0) - len(kept),
+        unit,
+    )
+
+
+def _marks(response: Response) -> list[int]:
+    """(start, end, behaviour) of each span, one after the other, in the UTF-16 units that a browser counts in."""
+    text = visible(response.text)
+    narrow = text.isascii() or max(text) <= "\uffff"
+    marks = []
+    for span in spans(response.problem, response.text):
+        start, end = span.start, span.end
+        if not narrow:
+            start, end = (len(text[:place].encode("utf-16-le")) // 2 for place in (start, end))
+        marks += [start, end, BEHAVIOURS.index(span.behaviour)]
+    return marks
+
+
+def _of_evaluation(run: Run, evaluation: Summary) -> Iterator[Response]:
+    path = run.path("evaluation", f"{evaluation.name}.rollouts.jsonl.zst")
+    scores = read_scores(run, evaluation.name)
+    if evaluation.votes is not None or not path.is_file() or not scores:
+        return
+    problems = {problem.id: problem for problem in _problems(run, "test")}
+    yield from _joined(read_records(path, Rollout), scores, problems, evaluation.label)
+
+
+def _of_step(run: Run, step: int, problems: dict[str, Problem]) -> Iterator[Response]:
+    rollouts, scores = (run.step_file(kind, step) for kind in ("rollouts", "scores"))
+    if rollouts.is_file() and scores.is_file():
+        yield from _joined(
+            read_records(rollouts, Rollout), list(read_records(scores, Score)), problems, f"RL step {step}"
+        )
+
+
+def _joined(
+    rollouts: Iterator[Rollout], scores: Sequence[Score], problems: dict[str, Problem], group: str
+) -> Iterator[Response]:
+    verdicts = {(score.problem_id, score.sample): score.verdict for score in scores}
+    for each in rollouts:
+        problem, verdict = problems.get(each.problem_id), verdicts.get((each.problem_id, each.sample))
+        if problem is not None and verdict is not None:
+            yield Response(problem, group, each.sample, verdict, each.length, each.truncated, each.text)
+
+
+def _problems(run: Run, *names: str) -> Iterator[Problem]:
+    for name in names:
+        path = run.path("problems", f"{name}.jsonl")
+        if path.is_file():
+            yield from read_records(path, Problem)
+
+
+def _spread(steps: range, room: int) -> list[int]:
+    """As many steps as there is room for, the first and the last among them."""
+    if room >= len(steps):
+        return list(steps)
+    if room < 2:
+        return list(steps[-1:]) * room
+    return sorted({steps[round(place * (len(steps) - 1) / (room - 1))] for place in range(room)})
