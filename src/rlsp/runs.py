@@ -269,7 +269,12 @@ def locked(directory: Path) -> Iterator[None]:
 
 def changes(then: Recipe, now: Recipe) -> dict[str, str]:
     """The keys that differ, and how: "rl.steps was 50 and is 60"."""
-    return _changed(*(_flat(each.model_dump(mode="json")) for each in (then, now)))
+    return _changed(settings(then), settings(now))
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's values by dotted key."""
+    return _flat(recipe.model_dump(mode="json"))
 
 
 def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

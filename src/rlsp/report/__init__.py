@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlsp.files import write_text
+from rlsp.report import comparison
 from rlsp.report.page import render
 from rlsp.runs import Run
+
+
+def build_comparison(runs: Sequence[Run], path: Path) -> None:
+    """Write the page that compares several runs.
+
+    Raises:
+        InputError: fewer than two runs, one of them no run, without evaluations or there twice, or a broken file.
+    """
+    write_text(path, comparison.render(runs))
 
 
 def build(run: Run) -> Path:

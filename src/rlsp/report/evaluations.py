@@ -48,9 +48,10 @@ def read_scores(run: Run, name: str) -> list[Score]:
     return list(read_records(path, Score)) if path.is_file() else []
 
 
-def compare(run: Run, base: Summary, other: Summary) -> Difference:
-    """Paired when both evaluations hold one score for each of the same problems, else as if independent."""
-    before, after = _verdicts(run, base), _verdicts(run, other)
+def compare(run: Run, base: Summary, other: Summary, others_run: Run | None = None) -> Difference:
+    """Paired when both evaluations hold one score for each of the same problems, else as if independent. `others_run`:
+    where `other` is from, if not from `run`."""
+    before, after = _verdicts(run, base), _verdicts(others_run or run, other)
     paired = bool(before) and before.keys() == after.keys()
     return difference(base, other, _correlation(before, after) if paired else 0.0, paired)
 

@@ -104,7 +104,7 @@
     detail.replaceChildren(
       element("p", { class: "question" }, at.question),
       element("p", { class: "verdict" }, `Reference answer: ${at.answer || "–"}${at.level ? ` · level ${at.level}` : ""} · `, element("code", {}, at.id)),
-      element("div", { class: "side" }, card(i), ...same.slice(0, data.most).map(card)),
+      element("div", { class: "side", tabindex: "0", role: "region", "aria-label": "Responses to this problem, side by side" }, card(i), ...same.slice(0, data.most).map(card)),
       element("p", { class: "note" }, same.length > data.most ? `${same.length - data.most} more responses to this problem: search for it.` : ""),
     );
   }

@@ -60,7 +60,7 @@ class Explorer:
 def of_run(run: Run, evaluations: Sequence[Summary]) -> Explorer | None:
     """Everything that the run's models answered on held-out problems, then as many steps of its training as there is
     room for, the same distance apart; None when the run holds no responses."""
-    responses = [response for each in evaluations for response in _of_evaluation(run, each)]
+    responses = [response for each in evaluations for response in of_evaluation(run, each, each.label)]
     steps = run.step_files("rollouts")
     total = len(responses)
     if steps:
@@ -136,13 +136,14 @@ def _marks(response: Response) -> list[int]:
     return marks
 
 
-def _of_evaluation(run: Run, evaluation: Summary) -> Iterator[Response]:
+def of_evaluation(run: Run, evaluation: Summary, group: str) -> Iterator[Response]:
+    """What one model answered; nothing of a vote, and nothing where the run does not hold it."""
     path = run.path("evaluation", f"{evaluation.name}.rollouts.jsonl.zst")
     scores = read_scores(run, evaluation.name)
     if evaluation.votes is not None or not path.is_file() or not scores:
         return
     problems = {problem.id: problem for problem in _problems(run, "test")}
-    yield from _joined(read_records(path, Rollout), scores, problems, evaluation.label)
+    yield from _joined(read_records(path, Rollout), scores, problems, group)
 
 
 def _of_step(run: Run, step: int, problems: dict[str, Problem]) -> Iterator[Response]:

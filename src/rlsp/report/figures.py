@@ -150,6 +150,22 @@ def accuracy_by_stage(evaluations: Sequence[Summary]) -> Chart:
     return _chart("accuracy-by-stage", "Accuracy by stage", caption, described, [], figure)
 
 
+def accuracy_against_tokens(entries: Sequence[tuple[str, Summary, Style]]) -> Chart:
+    """One point an evaluation, (label, evaluation, style): what is spent and what it buys."""
+    figure = _figure(300)
+    for label, each, style in entries:
+        _points(figure, style, label, {each.mean_tokens: (each.accuracy, each.interval)})
+    figure.update_xaxes(title="tokens a problem", rangemode="tozero", tickformat="~g")
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_layout(hovermode="closest")
+    described = "; ".join(
+        f"{label}: {each.accuracy:.1%} at {each.mean_tokens:.0f} tokens" for label, each, _ in entries
+    )
+    caption = "Up is more problems solved, right is more tokens spent. Look for points above others at the same cost."
+    keys = [Key(label, style, False, True) for label, _, style in entries]
+    return _chart("accuracy-against-tokens", "Accuracy against tokens", caption, described, keys, figure)
+
+
 def by_level(evaluations: Sequence[Summary], tokens: bool) -> Chart:
     """Accuracy with intervals, or tokens a problem, level by level, the evaluations side by side."""
     figure = _figure(280)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,7 +19,8 @@ from rlsp.report import explorer, reasoning, wording
 from rlsp.report.alarms import none_raised, read_alarms
 from rlsp.report.evaluations import BASE, Difference, compare, read_evaluations
 from rlsp.report.examples import choose
-from rlsp.report.figures import accuracy_by_stage, by_level, styles
+from rlsp.report.explorer import Explorer
+from rlsp.report.figures import Chart, accuracy_against_tokens, accuracy_by_stage, by_level, styles
 from rlsp.report.traces import MEANINGS
 from rlsp.report.training import rl_training, sft_chart
 from rlsp.runs import Run
@@ -66,17 +68,19 @@ def render(run: Run) -> str:
     last = _last(rows)
     base = next((each for each in evaluations if each.name == BASE), None)
     with_levels = [each for each in evaluations if any(each.by_level)]
+    look = styles([each.name for each in evaluations])
     result_charts = [accuracy_by_stage(evaluations)] if evaluations else []
+    if len(evaluations) > 1:
+        result_charts.append(accuracy_against_tokens([(each.label, each, look[each.name]) for each in evaluations]))
     if with_levels:
         result_charts += [by_level(with_levels, tokens=False), by_level(with_levels, tokens=True)]
     training, sft, reasons = rl_training(run, recipe), sft_chart(run), reasoning.read(run)
     charts = [*result_charts, *(training.main + training.health if training else []), *([sft] if sft else [])]
     charts += reasons.charts if reasons else []
-    plotly = Markup(get_plotlyjs()) if charts else Markup("")
-    script, explorer_script = (
-        Markup((FOLDER / name).read_text(encoding="utf-8")) for name in ("page.js", "explorer.js")
-    )
-    return _environment().get_template("template.html.jinja").render(
+    return page(
+        "run.html.jinja",
+        charts,
+        explorer.of_run(run, evaluations),
         name=run.name,
         recipe=recipe,
         recipe_toml=to_toml(recipe),
@@ -96,17 +100,34 @@ def render(run: Run) -> str:
         sft=sft,
         reasons=reasons,
         samples=choose(run, evaluations),
-        explorer=explorer.of_run(run, evaluations),
-        all_behaviours=[str(behaviour) for behaviour in explorer.BEHAVIOURS],
-        explorer_script=explorer_script,
         meanings=MEANINGS,
-        look=styles([each.name for each in evaluations]),
-        shapes=SHAPES,
-        plotly=plotly,
-        script=script,
-        policy=_content_security_policy(plotly, script, explorer_script),
+        look=look,
         words=wording,
-    )  # fmt: skip
+    )
+
+
+def page(template: str, charts: Sequence[Chart], responses: Explorer | None, **values: Any) -> str:
+    """The HTML of a page of this layout: with plotly.js where there are charts, and with the explorer where there are
+    responses."""
+    plotly = Markup(get_plotlyjs()) if charts else Markup("")
+    script, explorer_script = (
+        Markup((FOLDER / name).read_text(encoding="utf-8")) for name in ("page.js", "explorer.js")
+    )
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            charts=charts,
+            explorer=responses,
+            all_behaviours=[str(behaviour) for behaviour in explorer.BEHAVIOURS],
+            explorer_script=explorer_script,
+            shapes=SHAPES,
+            plotly=plotly,
+            script=script,
+            policy=_content_security_policy(plotly, script, explorer_script),
+            **values,
+        )
+    )
 
 
 def _rows(run: Run) -> list[Row]:

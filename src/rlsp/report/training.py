@@ -86,7 +86,7 @@ def sft_chart(run: Run) -> Chart | None:
     if not loss:
         return None
     caption = "Cross-entropy on the demonstrations, nats a token. Look for a fall that flattens, not for zero."
-    return lines("sft-loss", "Loss on demonstrations", caption, loss, _window(len(metrics)))
+    return lines("sft-loss", "Loss on demonstrations", caption, loss, window_of(len(metrics)))
 
 
 def rl_training(run: Run, recipe: Recipe) -> Training | None:
@@ -94,7 +94,7 @@ def rl_training(run: Run, recipe: Recipe) -> Training | None:
     metrics = read_metrics(run.path("rl", "metrics.jsonl"))
     if not metrics:
         return None
-    window = _window(len(metrics))
+    window = window_of(len(metrics))
     return Training(
         len(metrics),
         [chart for chart in _main_charts(metrics, recipe, window) if chart],
@@ -173,7 +173,7 @@ def _series(metrics: Sequence[Metrics], labels: Mapping[str, str], points: bool 
     return found
 
 
-def _window(steps: int) -> int:
+def window_of(steps: int) -> int:
     """Odd, about a fifteenth of the steps; 1 leaves a short curve as it is."""
     return 1 if steps < 20 else 2 * max(1, steps // 30) + 1
 
