@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from rlsp import runs
+from rlsp.analysis import stored
 from rlsp.analysis.ledger import account
 from rlsp.analysis.novelty import WORDS, Patterns, against, nearest, patterns, word_patterns
 from rlsp.analysis.rates import rates, shifts
 from rlsp.cli import app
+from rlsp.config import Recipe, load
+from rlsp.engines import native
+from rlsp.engines.progress import Silent
+from rlsp.errors import InputError
 from rlsp.evaluation.grading import Graded
 from rlsp.types import Reason
+from tests.shrunk import SHRUNK
 
 DATA = Path(__file__).parents[2] / "shared/data/math500_rollouts"
 
@@ -162,3 +169,26 @@ def test_analyze_on_the_published_responses() -> None:
     for row in ("verification", "backtracking", "self-correction", "alternative", "subgoal", "backward chaining"):
         assert row in done.output
     assert "rank correlation of length with level" in done.output
+
+
+def test_analyze_a_run(tmp_path: Path) -> None:
+    """Two steps of the shrunk nano recipe: base and trained model side by side, kept in the run and on its page."""
+    recipe = load(Recipe, "nano", [*SHRUNK, "demonstrations.count=8"])
+    run = runs.create(tmp_path / "run", recipe)
+    native.run(recipe, run, Silent())
+    done = CliRunner().invoke(app, ["analyze", str(run.directory), "--samples", "2"])
+    assert done.exit_code == 0, done.output
+    assert "found by executing the steps" in done.output
+    found = stored.read(run)
+    assert found is not None and found.trained == "rlsp"
+    assert found.analysis.base is not None and found.analysis.model.figures.overall.responses == 6
+    assert "How it reasons" in run.path("report.html").read_text()
+    for options in (["--against", str(run.directory)], ["--lenient"]):
+        refused = CliRunner().invoke(app, ["analyze", str(run.directory), *options])
+        assert isinstance(refused.exception, InputError)
+
+
+def test_a_run_without_a_trained_model_is_not_analysed(tmp_path: Path) -> None:
+    run = runs.create(tmp_path / "run", load(Recipe, "nano", SHRUNK))
+    refused = CliRunner().invoke(app, ["analyze", str(run.directory)])
+    assert isinstance(refused.exception, InputError) and "--resume" in str(refused.exception)

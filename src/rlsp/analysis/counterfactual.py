@@ -62,13 +62,15 @@ def effects(
         on_begin: gets the number of all continuations; `on_ended` those that have ended, as from a sampler.
     """
     cuts = _cuts(problems, rollouts, tokenizer, most, Random(seed))
+    if not cuts:
+        return []
     prompts = [
         Prompt(f"{number} {side} {cut.problem.id}", (*cut.rollout.prompt_ids, *ids))
         for number, cut in enumerate(cuts)
         for side, ids in zip(BOTH_SIDES, (cut.after, cut.before), strict=True)
     ]
     on_begin(len(prompts) * samples)
-    drawn = sampler.sample(prompts, samples, settings, seed, 0, on_ended=on_ended) if prompts else []
+    drawn = sampler.sample(prompts, samples, settings, seed, 0, on_ended=on_ended)
     budget = settings.max_response_tokens
     whole = [
         _joined(cut, side, rollout, tokenizer, budget)

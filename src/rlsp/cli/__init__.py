@@ -32,6 +32,7 @@ from rlsp.cli import (
     tasks,
     train,
     verify,
+    watch,
 )
 from rlsp.cli.terminal import paragraph
 from rlsp.errors import Diverged, InputError, Paused, Stopped
@@ -61,6 +62,7 @@ for name, verb in (
     ("compare", compare.compare),
     ("analyze", analyze.analyze),
     ("report", report.report),
+    ("watch", watch.watch),
 ):
     app.command(name)(verb)
 app.add_typer(tasks.app, name="tasks")

@@ -52,9 +52,7 @@ def render(runs: Sequence[Run]) -> str:
     """
     entries = _entries(runs)
     charts = [
-        accuracy_against_tokens(
-            [(f"{entry.name}, {entry.last.label}", entry.last, entry.style) for entry in entries]
-        ),
+        accuracy_against_tokens([(f"{entry.name}, {entry.last.label}", entry.last, entry.style) for entry in entries]),
         *_curves(entries),
     ]
     responses = [

@@ -60,8 +60,12 @@ class Row:
     difference: Difference | None
 
 
-def render(run: Run) -> str:
-    """The page's HTML. Raises InputError on a directory that is no run or holds a broken file."""
+def render(run: Run, live: str = "") -> str:
+    """The page's HTML. `live`: the version of a page that a server watches over; none for a file.
+
+    Raises:
+        InputError: a directory that is no run, or a broken file in it.
+    """
     manifest, recipe = run.manifest(), run.recipe()
     rows = _rows(run)
     evaluations = [row.evaluation for row in rows]
@@ -81,6 +85,7 @@ def render(run: Run) -> str:
         "run.html.jinja",
         charts,
         explorer.of_run(run, evaluations),
+        live,
         name=run.name,
         recipe=recipe,
         recipe_toml=to_toml(recipe),
@@ -106,12 +111,12 @@ def render(run: Run) -> str:
     )
 
 
-def page(template: str, charts: Sequence[Chart], responses: Explorer | None, **values: Any) -> str:
-    """The HTML of a page of this layout: with plotly.js where there are charts, and with the explorer where there are
-    responses."""
+def page(template: str, charts: Sequence[Chart], responses: Explorer | None, live: str = "", **values: Any) -> str:
+    """The HTML of a page of this layout: with plotly.js where there are charts, with the explorer where there are
+    responses, and asking its own server for newer versions where it has one."""
     plotly = Markup(get_plotlyjs()) if charts else Markup("")
-    script, explorer_script = (
-        Markup((FOLDER / name).read_text(encoding="utf-8")) for name in ("page.js", "explorer.js")
+    script, explorer_script, live_script = (
+        Markup((FOLDER / name).read_text(encoding="utf-8")) for name in ("page.js", "explorer.js", "live.js")
     )
     return (
         _environment()
@@ -124,7 +129,9 @@ def page(template: str, charts: Sequence[Chart], responses: Explorer | None, **v
             shapes=SHAPES,
             plotly=plotly,
             script=script,
-            policy=_content_security_policy(plotly, script, explorer_script),
+            live=live,
+            live_script=live_script,
+            policy=_content_security_policy(bool(live), plotly, script, explorer_script, live_script if live else ""),
             **values,
         )
     )
@@ -160,12 +167,13 @@ def _environment() -> Environment:
     )
 
 
-def _content_security_policy(*scripts: str) -> str:
-    """No request of any kind, and no script but ours: a second wall behind the escaping of model text."""
+def _content_security_policy(live: bool, *scripts: str) -> str:
+    """No request of any kind (but for a live page's to its own server), and no script but ours: a second wall behind
+    the escaping of model text."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
         for script in scripts
         if script
     )
-    allowed = hashes or "'none'"
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
+    allowed, connect = hashes or "'none'", "; connect-src 'self'" if live else ""
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:{connect}"

@@ -1,0 +1,79 @@
+"""`rlsp watch`: a run while it trains, in the browser and on the terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from rlsp.cli.options import RunArgument
+from rlsp.cli.progress import console
+from rlsp.cli.terminal import say
+from rlsp.runs import Run, read_metrics
+
+COLUMNS = {
+    "step": "step",
+    "accuracy": "accuracy",
+    "held_out_accuracy": "held out",
+    "length": "tokens",
+    "exploration": "exploration",
+    "behaviour/checks": "checks",
+    "behaviour/backtracks": "backtracks",
+    "entropy": "entropy",
+    "kl": "KL",
+}
+ROWS = 15
+SECONDS = 2.0
+
+
+def watch(
+    run: RunArgument,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page on 127.0.0.1; 0 takes a free one.")] = 0,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page, too.")] = True,
+) -> None:
+    """Follow a run: its newest steps here, its page in the browser. It ends by Ctrl-C, and the run goes on."""
+    source = Run(run)
+    source.manifest()
+    if page:
+        from rlsp.report.live import Server
+
+        server = Server(source, port)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        say(f"page: {server.address}")
+    try:
+        if not console.is_terminal:
+            _follow(source)
+            return
+        with Live(_table(source), console=console, refresh_per_second=1) as live:
+            while True:
+                time.sleep(SECONDS)
+                live.update(_table(source))
+    except KeyboardInterrupt:
+        say("the run goes on without being watched")
+
+
+def _follow(run: Run) -> None:
+    """A line a step: a log file has no rows to draw over."""
+    seen = 0
+    while True:
+        metrics = read_metrics(run.path("rl", "metrics.jsonl"))
+        for each in metrics[seen:]:
+            say("  ".join(f"{label} {each[key]:.4g}" for key, label in COLUMNS.items() if key in each))
+        seen = len(metrics)
+        time.sleep(SECONDS)
+
+
+def _table(run: Run) -> Table:
+    metrics = read_metrics(run.path("rl", "metrics.jsonl"))
+    stages = ", ".join(run.manifest()["stages"]) or "none yet"
+    table = Table(title=f"{run.name}: {len(metrics)} RL steps; finished: {stages}", title_justify="left", box=None)
+    shown = [key for key in COLUMNS if any(key in each for each in metrics)]
+    for key in shown:
+        table.add_column(COLUMNS[key], justify="right")
+    for each in metrics[-ROWS:]:
+        table.add_row(*(f"{each[key]:.4g}" if key in each else "" for key in shown))
+    return table
