@@ -46,8 +46,10 @@ bench: .venv-bench/installed .venv-vllm/installed  ## beside TRL, vLLM and gener
 bench-nano: .venv/installed  ## 5 seeds of the nano recipe, about an hour on two cores
 	$(BIN)/python benchmarks/nano.py
 
-picture:  ## docs/report.png from the quickstart (needs chromium)
-	bash benchmarks/picture.sh
+picture: .venv/installed  ## the README's pictures from the quickstart's run, analysed (needs chromium)
+	$(BIN)/pip install --quiet -c constraints.txt playwright
+	$(BIN)/rlsp analyze runs/quickstart
+	$(BIN)/python benchmarks/pictures.py runs/quickstart docs
 
 base: .venv/installed  ## remake the nano base model that ships with the package
 	$(BIN)/rlsp pretrain nano-base --out src/rlsp/assets/nano-base --overwrite
