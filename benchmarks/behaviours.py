@@ -13,6 +13,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the labels stand beside the tests
+
 from rlsp.behaviours import lexical
 from rlsp.behaviours.spans import Behaviour, Span
 from rlsp.evaluation.statistics import wilson

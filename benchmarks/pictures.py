@@ -1,6 +1,6 @@
 """The README's pictures: a run's page as a browser shows it. Needs chromium and playwright (make picture).
 
-    python benchmarks/pictures.py runs/quickstart docs
+python benchmarks/pictures.py runs/quickstart docs
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rlsp import runs
 from rlsp.analysis import stored
-from rlsp.analysis.ledger import account
+from rlsp.analysis.ledger import account, difficulty
 from rlsp.analysis.novelty import WORDS, Patterns, against, nearest, patterns, word_patterns
 from rlsp.analysis.rates import rates, shifts
 from rlsp.cli import app
@@ -62,8 +62,9 @@ def test_the_ledger_of_a_hand_worked_example() -> None:
     assert ledger.per_solved is not None and ledger.per_solved.value == pytest.approx(120 / 2)
     assert ledger.beyond_shortest is not None and ledger.beyond_shortest.value == pytest.approx(20 / 40)
     assert ledger.stopped_short is not None and ledger.stopped_short.value == pytest.approx(1 / 2)
-    assert ledger.with_difficulty is None  # two problems
-    assert ledger.difficulty == "level"
+    hard = difficulty(first)
+    assert hard is not None and (hard.name, hard.of) == ("level", {"a": 1.0, "b": 2.0})
+    assert account(first, hard=hard).with_difficulty is None  # two problems
 
 
 def test_what_solved_nothing_has_no_price_for_a_solution() -> None:
@@ -80,10 +81,12 @@ def test_without_levels_the_bases_samples_say_what_is_hard() -> None:
     problems = [f"p{each}" for each in range(8)]
     mine = [graded(name, 0, 10 * (place + 1), True) for place, name in enumerate(problems)]
     base = [graded(name, each, 5, each >= place) for place, name in enumerate(problems) for each in range(8)]
-    ledger = account(mine, base)
-    assert ledger.difficulty == "share of the base's samples that are wrong"
-    assert ledger.with_difficulty is not None and ledger.with_difficulty.value == pytest.approx(1.0)
-    assert account(mine, base[:-1]).with_difficulty is None
+    hard = difficulty(base)
+    assert hard is not None and hard.name == "how often the base is wrong"
+    found = account(mine, base, hard).with_difficulty
+    assert found is not None and found.value == pytest.approx(1.0)
+    assert account(base, mine, hard).with_difficulty is None  # its lengths are all the same
+    assert difficulty(base[:-1]) is None
 
 
 def test_lengths_in_characters_where_tokens_are_unknown() -> None:
@@ -105,7 +108,6 @@ def test_novelty_passes_over_references_of_the_same_problem() -> None:
     found = against(responses, references)
     assert found is not None
     assert found.share.value == pytest.approx((1 / 2 + 1) / 2)  # p: b is q's, a only its own; q: c is nowhere
-    assert found.distinct == 2
     assert against({"p": [frozenset()]}, references) is None
 
 
@@ -168,7 +170,7 @@ def test_analyze_on_the_published_responses() -> None:
     assert done.exit_code == 0, done.output
     for row in ("verification", "backtracking", "self-correction", "alternative", "subgoal", "backward chaining"):
         assert row in done.output
-    assert "rank correlation of length with level" in done.output
+    assert "ρ of length and level" in done.output
 
 
 def test_analyze_a_run(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rlsp.types import Problem, Reason
 TRACES = 10_000
 CHAIN = chain_sum.problem((("+", 12), ("+", 5), ("-", 3)))
 THREE = countdown.problem((3, 7, 12), 33)
+FREE = Problem("p", "math", "What is 1 + 1?", "2", 0, "test")
 
 
 def written(problem: Problem, *lines: str) -> list[tuple[Behaviour, str]]:
@@ -51,11 +52,10 @@ def test_working_backwards_is_backward_chaining() -> None:
 
 
 def test_each_task_has_its_detector_and_neither_counts_for_the_other() -> None:
-    free = Problem("p", "math", "What is 1 + 1?", "2", 0, "test")
     assert detector(THREE) is Detector.GROUNDED
-    assert detector(free) is Detector.LEXICAL
+    assert detector(FREE) is Detector.LEXICAL
     assert Behaviour.SUBGOAL not in behaviour_counts(THREE, "")
-    assert set(behaviour_counts(free, "Let's verify this.")) == set(Behaviour)
+    assert set(behaviour_counts(FREE, "Let's verify this.")) == set(Behaviour)
     assert behaviour_counts(THREE, "First, find the sum. Let's verify it.") == dict.fromkeys(
         behaviour_counts(THREE, ""), 0
     )
@@ -63,8 +63,8 @@ def test_each_task_has_its_detector_and_neither_counts_for_the_other() -> None:
 
 def test_step_types_say_what_is_done_and_not_with_what() -> None:
     text = "3 + 7 = 10, 10 * 12 = 120; is it 33? no\nnonsense\n3 * 7 = 21"
-    assert step_types("countdown", text) == ["+", "*", "no", "unreadable", "end", "*", "end"]
-    assert step_types("math", "The sum is 14.\nThis does not work.") == ["-", "verification"]
+    assert step_types(THREE, text) == ["+", "*", "no", "unreadable", "end", "*", "end"]
+    assert step_types(FREE, "The sum is 14.\nThis does not work.") == ["-", "verification"]
 
 
 def slow_reading(problem: Problem, lines: list[dict[str, object]]) -> dict[Behaviour, int]:

@@ -54,14 +54,18 @@ class Scripted:
             so_far = str(self.tokenizer.decode(list(prompt.ids))).split("\n", 1)[1]
             for sample in range(samples):
                 ids = encode_response(self.tokenizer, self.script(so_far, sample))
+                finish = Finish.EOS if len(ids) <= settings.max_response_tokens else Finish.LENGTH
+                ids = ids[: settings.max_response_tokens]
                 rollouts.append(
-                    Rollout(prompt.problem_id, sample, prompt.ids, ids, (0.0,) * len(ids), "", Finish.EOS, 1.0, 0)
+                    Rollout(prompt.problem_id, sample, prompt.ids, ids, (0.0,) * len(ids), "", finish, 1.0, 0)
                 )
         on_ended(rollouts)
         return rollouts
 
 
-def measured(tokenizer: PreTrainedTokenizerBase, count: int, script: Callable[[str, int], str]) -> list[Effect]:
+def measured(
+    tokenizer: PreTrainedTokenizerBase, count: int, script: Callable[[str, int], str], budget: int = 200
+) -> list[Effect]:
     """Of `count` responses that give up a line and take another, with a check of each."""
     numbers = range(1, count + 1)
     problems = {problem(number).id: problem(number) for number in numbers}
@@ -74,31 +78,28 @@ def measured(tokenizer: PreTrainedTokenizerBase, count: int, script: Callable[[s
         prompt = encode_prompt(tokenizer, asked)
         rollouts.append(Rollout(asked.id, 0, prompt.ids, ids, (0.0,) * len(ids), text, Finish.EOS, 1.0, 0))
     return effects(
-        problems, rollouts, Scripted(tokenizer, script), tokenizer, SamplingSettings(1.0, 200, 4096), SAMPLES
+        problems, rollouts, Scripted(tokenizer, script), tokenizer, SamplingSettings(1.0, budget, 4096), SAMPLES
     )
 
 
 def by_prefix(so_far: str, sample: int) -> str:
-    """After the second line comes its check. Without it half the samples write that line, the others repeat the
-    first one, which solves nothing. Without a check nothing follows."""
-    lines = so_far.split("\n")
-    if len(lines) == 2 and lines[1]:
+    """After a check that rejects, half the samples take the second line, the others repeat the first one, which solves
+    nothing. Nothing follows anything else."""
+    if not so_far.endswith("no"):
         return ""
-    number = int(lines[0].split(" + ")[-1].split(" = ")[0])
-    if len(lines) == 1:
-        return ""
-    return line(SECOND if sample % 2 else FIRST, number)
+    number = int(so_far.split(" + ")[-1].split(" = ")[0])
+    return "\n" + line(SECOND if sample % 2 else FIRST, number)
 
 
 def test_the_difference_is_between_both_sides_of_the_cut(tokenizer: PreTrainedTokenizerBase) -> None:
     found = {effect.behaviour: effect for effect in measured(tokenizer, FEWEST, by_prefix)}
     assert set(found) == {Behaviour.VERIFICATION, Behaviour.BACKTRACKING, Behaviour.ALTERNATIVE}
     backtrack = found[Behaviour.BACKTRACKING]
-    assert (backtrack.responses, backtrack.kept, backtrack.dropped) == (FEWEST, 1.0, 0.0)
+    assert (backtrack.responses, backtrack.after, backtrack.instead) == (FEWEST, 1.0, 0.0)
     assert backtrack.difference.value == 1.0
     assert backtrack.again == 0.5  # the samples that take the second line do it again
     check = found[Behaviour.VERIFICATION]
-    assert check.dropped == 0.0 and check.again == 0.0
+    assert check.again == 0.0 and check.instead_of == FEWEST * SAMPLES
 
 
 def test_too_few_responses_tell_nothing(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -112,11 +113,29 @@ def test_what_is_always_done_again_tells_nothing(tokenizer: PreTrainedTokenizerB
     assert Behaviour.BACKTRACKING not in {effect.behaviour for effect in measured(tokenizer, FEWEST, always)}
 
 
-def test_a_response_keeps_its_own_budget(tokenizer: PreTrainedTokenizerBase) -> None:
-    """A continuation that would end beyond it is cut, and what is cut is not right."""
+@pytest.mark.parametrize(("budget", "right"), [(1000, 1.0), (200, 0.0)])
+def test_a_response_keeps_its_own_budget(tokenizer: PreTrainedTokenizerBase, budget: int, right: float) -> None:
+    """What solves the problem stands beyond 200 tokens, and within 1000."""
 
-    def endless(so_far: str, sample: int) -> str:
-        return "\n".join([""] + ["3 + 7 = 10, 10 + 7 = 17; is it 9? no"] * 30)
+    def late(so_far: str, sample: int) -> str:
+        number = int(so_far.split(" + ")[2].split(" = ")[0])
+        return "\n".join(["", *["3 + 7 = 10, 10 + 7 = 17; is it 9? no"] * 12, line(SECOND, number)])
 
-    for effect in measured(tokenizer, FEWEST, endless):
-        assert effect.kept == 0.0
+    found = measured(tokenizer, FEWEST, late, budget)
+    assert found and {effect.after for effect in found} == {right}
+
+
+def test_an_accepting_check_that_ends_the_response_counts_too(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Without its check the line stands all the same: the check was worth nothing."""
+    rollouts, problems = [], {}
+    for number in range(1, FEWEST + 1):
+        asked = problem(number)
+        text = f"{line(SECOND, number)}; is it {21 + number}? yes"
+        ids = encode_response(tokenizer, text)
+        prompt = encode_prompt(tokenizer, asked)
+        rollouts.append(Rollout(asked.id, 0, prompt.ids, ids, (0.0,) * len(ids), text, Finish.EOS, 1.0, 0))
+        problems[asked.id] = asked
+    sampler = Scripted(tokenizer, lambda so_far, sample: "")
+    settings = SamplingSettings(1.0, 200, 4096)
+    [check] = effects(problems, rollouts, sampler, tokenizer, settings, SAMPLES)
+    assert (check.behaviour, check.after, check.instead) == (Behaviour.VERIFICATION, 1.0, 1.0)

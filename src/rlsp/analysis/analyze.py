@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rlsp.analysis import ledger
@@ -15,6 +15,7 @@ from rlsp.evaluation import benchmark, paired
 from rlsp.evaluation.benchmark import Benchmark
 from rlsp.evaluation.grading import Graded
 from rlsp.rollouts.foreign import Answers
+from rlsp.types import Demonstration, Problem
 
 ALIKE = 0.5
 """A response is a variant of a demonstration when their MinHash similarity is at least this."""
@@ -67,14 +68,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """`behaviours` by the detectors that apply: a Shift from the base, a Rate without one."""
+    """`behaviours` by the detectors that apply: a Shift from the base, a Rate without one. `difficulty` names what says
+    how hard a problem is; "" where nothing does."""
 
     model: Account
     base: Account | None
     behaviours: dict[Detector, dict[str, Rate] | dict[str, Shift]]
+    difficulty: str
 
 
-def analyze(read: Read, base: Read | None = None, demonstrations: Sequence[str] = ()) -> Analysis:
+def analyze(read: Read, base: Read | None = None, demonstrations: Sequence[Demonstration] = ()) -> Analysis:
     """Analyze one model's responses, and their difference to a base's.
 
     Args:
@@ -84,24 +87,25 @@ def analyze(read: Read, base: Read | None = None, demonstrations: Sequence[str] 
     Raises:
         ValueError: the two were not asked the same problems.
     """
-    shown = _Held.of_texts(read.answers.problems[0].task, demonstrations)
-    known = _Held.of_responses(base) if base else None
+    shown = _Held.of((each.problem, each.trace) for each in demonstrations)
+    held, known = _Held.of_responses(read), _Held.of_responses(base) if base else None
     others = base.graded if base else ()
-    model = Account(
-        read.name,
-        benchmark.summarise(read.graded),
-        ledger.account(read.graded, others),
-        _novelty(_Held.of_responses(read), known, shown),
-    )
-    before = None
-    if base and known:
-        before = Account(
-            base.name,
-            benchmark.summarise(base.graded),
-            ledger.account(base.graded, read.graded),
-            _novelty(known, known, shown),
+    unit, hard = ledger.unit_of(read.graded, others), ledger.difficulty(others or read.graded)
+
+    def account(each: Read, others: Sequence[Graded], own: _Held) -> Account:
+        return Account(
+            each.name,
+            benchmark.summarise(each.graded, unit),
+            ledger.account(each.graded, others, hard, unit),
+            _novelty(own, known, shown),
         )
-    return Analysis(model, before, _behaviours(read, base))
+
+    return Analysis(
+        account(read, others, held),
+        account(base, read.graded, known) if base and known else None,
+        _behaviours(read, base),
+        hard.name if hard else "",
+    )
 
 
 def pair(read: Read, base: Read, common: bool = False) -> tuple[Read, Read]:
@@ -170,18 +174,17 @@ class _Held:
 
     @classmethod
     def of_responses(cls, read: Read) -> _Held:
-        tasks = {problem.id: problem.task for problem in read.answers.problems}
-        texts: dict[str, list[str]] = {}
-        for response in read.answers.responses:
-            texts.setdefault(response.problem_id, []).append(response.text)
-        return cls(
-            {name: [word_patterns(text) for text in group] for name, group in texts.items()},
-            {name: [_step_patterns(tasks[name], text) for text in group] for name, group in texts.items()},
-        )
+        problems = {problem.id: problem for problem in read.answers.problems}
+        return cls.of((problems[response.problem_id], response.text) for response in read.answers.responses)
 
     @classmethod
-    def of_texts(cls, task: str, texts: Sequence[str]) -> _Held:
-        return cls({"": [word_patterns(text) for text in texts]}, {"": [_step_patterns(task, text) for text in texts]})
+    def of(cls, texts: Iterable[tuple[Problem, str]]) -> _Held:
+        words: dict[str, list[frozenset[Pattern]]] = {}
+        steps: dict[str, list[frozenset[Pattern]]] = {}
+        for problem, text in texts:
+            words.setdefault(problem.id, []).append(word_patterns(text))
+            steps.setdefault(problem.id, []).append(patterns(step_types(problem, text), STEPS))
+        return cls(words, steps)
 
 
 def _novelty(held: _Held, base: _Held | None, shown: _Held) -> NewPatterns:
@@ -194,10 +197,6 @@ def _novelty(held: _Held, base: _Held | None, shown: _Held) -> NewPatterns:
         against(held.steps, shown.steps) if demonstrated else None,
         sum(each >= ALIKE for each in similar) / len(similar) if similar else None,
     )
-
-
-def _step_patterns(task: str, text: str) -> frozenset[Pattern]:
-    return patterns(step_types(task, text), STEPS)
 
 
 def _all(held: Patterns) -> list[frozenset[Pattern]]:

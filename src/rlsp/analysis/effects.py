@@ -10,13 +10,15 @@ from rlsp.evaluation.benchmark import Estimate
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Accuracy of what is sampled after the behaviour (`kept`) and of what is sampled from before it and does not begin
-    with it again (`dropped`), as means over `responses`; their paired difference with its interval over problems.
-    `again`: how much of what is sampled from before the behaviour begins with it, and is left out."""
+    """Accuracy of what is sampled on after the behaviour (`after`) and of what is sampled from before it and does
+    something else there (`instead`: another line, the same one again, the end), as means over `responses`; their paired
+    difference, with its interval over problems. `instead_of`: how many continuations did something else; `again`: the
+    share that did the same again, and is left out."""
 
     behaviour: Behaviour
     responses: int
-    kept: float
-    dropped: float
+    instead_of: int
+    after: float
+    instead: float
     difference: Estimate
     again: float

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import atanh, isnan, sqrt, tanh
 
-from rlsp.evaluation.benchmark import Estimate, by_problem
+from rlsp.evaluation.benchmark import Estimate, LengthUnit, by_problem
 from rlsp.evaluation.grading import Graded
 from rlsp.evaluation.resampling import ratio_interval
-from rlsp.evaluation.statistics import Z, rank_correlation
+from rlsp.evaluation.statistics import Z, pooled, rank_correlation
 
 FEWEST_SAMPLES = 8
 """Of a problem, for its solve rate to say how hard it is."""
@@ -25,8 +25,7 @@ class Ledger:
     per_solved: spent on all responses, for each right one. beyond_shortest: the share of what right responses spent
     beyond the shortest right one to their problem (over-thinking), over problems with two right ones. stopped_short:
     the share of wrong responses that are shorter than the shortest right one to their problem (under-thinking), over
-    problems that have both. with_difficulty: Spearman's ρ of a problem's mean length with its difficulty, which
-    `difficulty` names.
+    problems that have both. with_difficulty: Spearman's ρ of a problem's mean length with its difficulty.
     """
 
     unit: str
@@ -34,24 +33,54 @@ class Ledger:
     beyond_shortest: Estimate | None
     stopped_short: Estimate | None
     with_difficulty: Estimate | None
-    difficulty: str
 
 
-def account(graded: Sequence[Graded], others: Sequence[Graded] = ()) -> Ledger:
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """How hard each problem is, and what says so."""
+
+    name: str
+    of: Mapping[str, float]
+
+
+def unit_of(*graded: Sequence[Graded]) -> LengthUnit:
+    """Tokens where every response's are known, else characters."""
+    return "tokens" if all(each.tokens is not None for some in graded for each in some) else "characters"
+
+
+def difficulty(graded: Sequence[Graded]) -> Difficulty | None:
+    """By the problems' levels; without them by the share of samples that are wrong, FEWEST_SAMPLES of each problem at
+    least: those of a base model. None where neither is there."""
+    problems = by_problem(graded)
+    if all(group[0].level for group in problems.values()):
+        return Difficulty("level", {name: float(group[0].level) for name, group in problems.items()})
+    if all(len(group) >= FEWEST_SAMPLES for group in problems.values()):
+        wrong = {name: 1 - sum(each.correct for each in group) / len(group) for name, group in problems.items()}
+        return Difficulty("how often the base is wrong", wrong)
+    return None
+
+
+def account(
+    graded: Sequence[Graded],
+    others: Sequence[Graded] = (),
+    hard: Difficulty | None = None,
+    unit: LengthUnit | None = None,
+) -> Ledger:
     """The ledger of one model's responses.
 
     Args:
-        others: responses of other models to the same problems. Their right ones can be the shortest, too, and they say
-            how hard a problem is where it has no level.
+        others: another model's responses to the same problems: its right ones can be the shortest, too.
+        hard: how hard the problems are.
+        unit: of lengths, `tokens` or `characters`; None: what all responses have.
 
     Raises:
         ValueError: no verdicts.
     """
     problems = by_problem(graded)
-    unit = "tokens" if all(each.tokens is not None for each in (*graded, *others)) else "characters"
+    unit = unit or unit_of(graded, others)
     lengths = {name: [_length(each, unit) for each in group] for name, group in problems.items()}
     if any(None in each for each in lengths.values()):
-        return Ledger(unit, None, None, None, None, "")
+        return Ledger(unit, None, None, None, None)
     known = {name: [length for length in each if length is not None] for name, each in lengths.items()}
     everyone = by_problem([*graded, *others])
     shortest = {name: _right_lengths(group, unit) for name, group in everyone.items()}
@@ -63,17 +92,15 @@ def account(graded: Sequence[Graded], others: Sequence[Graded] = ()) -> Ledger:
         if best is not None and len(shortest[name]) > 1:
             spent.append((float(sum(right) - len(right) * best), sum(right)))
         if best is not None:
-            stopped.append((float(sum(length < best for length in wrong)), len(wrong)))
-    levels, difficulty = _difficulty(everyone, others)
+            stopped.append((sum(length < best for length in wrong), len(wrong)))
     return Ledger(
         unit,
         per_solved=_inverse(
             _ratio([(float(sum(each.correct for each in group)), sum(known[name])) for name, group in problems.items()])
         ),
         beyond_shortest=_ratio(spent),
-        stopped_short=_ratio(stopped),
-        with_difficulty=_correlation({name: sum(each) / len(each) for name, each in known.items()}, levels),
-        difficulty=difficulty,
+        stopped_short=_share(stopped),
+        with_difficulty=_correlation({name: sum(each) / len(each) for name, each in known.items()}, hard),
     )
 
 
@@ -86,12 +113,22 @@ def _right_lengths(group: Sequence[Graded], unit: str) -> list[int]:
 
 
 def _ratio(pairs: Sequence[tuple[float, int]]) -> Estimate | None:
-    """Σ sums / Σ counts over problems; None when nothing is counted."""
+    """Σ sums / Σ counts over problems; None when nothing is counted, without an interval where no problem differs from
+    another."""
     count = sum(each for _, each in pairs)
     if not count:
         return None
     sums, counts = [each for each, _ in pairs], [each for _, each in pairs]
-    return Estimate(sum(sums) / count, ratio_interval(sums, counts))
+    differ = len({total / each for total, each in pairs if each}) > 1
+    return Estimate(sum(sums) / count, ratio_interval(sums, counts) if differ else None)
+
+
+def _share(pairs: Sequence[tuple[int, int]]) -> Estimate | None:
+    """Σ successes / Σ trials over problems; None without trials."""
+    successes, trials = [each for each, _ in pairs], [each for _, each in pairs]
+    if not sum(trials):
+        return None
+    return Estimate(sum(successes) / sum(trials), pooled(successes, trials))
 
 
 def _inverse(ratio: Estimate | None) -> Estimate | None:
@@ -102,24 +139,13 @@ def _inverse(ratio: Estimate | None) -> Estimate | None:
     return Estimate(1 / ratio.value, (1 / ends[1], 1 / ends[0]) if ends and ends[0] > 0 else None)
 
 
-def _difficulty(everyone: Mapping[str, Sequence[Graded]], others: Sequence[Graded]) -> tuple[dict[str, float], str]:
-    """How hard each problem is, and what says so: its level; else what share of the others' samples are wrong."""
-    if all(group[0].level for group in everyone.values()):
-        return {name: float(group[0].level) for name, group in everyone.items()}, "level"
-    theirs = by_problem(others) if others else {}
-    if theirs and all(len(group) >= FEWEST_SAMPLES for group in theirs.values()):
-        rates = {name: 1 - sum(each.correct for each in group) / len(group) for name, group in theirs.items()}
-        return rates, "share of the base's samples that are wrong"
-    return {}, ""
-
-
-def _correlation(lengths: Mapping[str, float], levels: Mapping[str, float]) -> Estimate | None:
+def _correlation(lengths: Mapping[str, float], hard: Difficulty | None) -> Estimate | None:
     """Spearman's ρ with the interval of Bonett and Wright (Psychometrika 65, 2000): Fisher's z, of variance
     (1 + ρ²/2) / (N − 3)."""
-    shared = [name for name in lengths if name in levels]
-    if len(shared) < FEWEST_PROBLEMS:
+    shared = [name for name in lengths if hard is not None and name in hard.of]
+    if hard is None or len(shared) < FEWEST_PROBLEMS:
         return None
-    rho = rank_correlation([lengths[name] for name in shared], [levels[name] for name in shared])
+    rho = rank_correlation([lengths[name] for name in shared], [hard.of[name] for name in shared])
     if isnan(rho):
         return None
     if abs(rho) == 1:

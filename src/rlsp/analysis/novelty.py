@@ -34,10 +34,9 @@ Patterns = Mapping[str, Sequence[frozenset[Pattern]]]
 @dataclass(frozen=True, slots=True)
 class Novelty:
     """`share`: of a response's distinct patterns, those that no reference of another problem holds, as
-    the mean over problems. `distinct`: how many such patterns there are."""
+    the mean over problems."""
 
     share: Estimate
-    distinct: int
 
 
 def word_patterns(text: str) -> frozenset[Pattern]:
@@ -63,16 +62,14 @@ def against(responses: Patterns, references: Patterns) -> Novelty | None:
         for pattern in frozenset().union(*group):
             holder[pattern] = None if holder.get(pattern, problem) != problem else problem
     shares: list[float] = []
-    new: set[Pattern] = set()
     for problem, group in responses.items():
         held = [each for each in group if each]
         if held:
             fresh = [{pattern for pattern in each if holder.get(pattern, problem) == problem} for each in held]
             shares.append(sum(len(few) / len(every) for few, every in zip(fresh, held, strict=True)) / len(held))
-            new.update(*fresh)
     if not shares:
         return None
-    return Novelty(Estimate(sum(shares) / len(shares), mean_interval(shares)), len(new))
+    return Novelty(Estimate(sum(shares) / len(shares), mean_interval(shares)))
 
 
 def nearest(responses: Sequence[frozenset[Pattern]], references: Sequence[frozenset[Pattern]]) -> list[float]:

@@ -11,6 +11,8 @@ from rlsp.runs import Run
 from rlsp.types import from_json, to_json
 
 FILE = "analysis.json"
+TRAINED = ("rlsp", "sft")
+"""The model that is analysed: the first of these evaluations that a run holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,12 @@ def behaviour_counts(problem: Problem, response: str) -> dict[str, int]:
     return counts(spans(problem, response), FOUND[detector(problem)])
 
 
-def step_types(task: str, response: str) -> list[str]:
+def step_types(problem: Problem, response: str) -> list[str]:
     """What each step does, whatever it does it with. Grounded: its operator; and where a line ends, the verdict of its
     check, if it has one. Lexical: what each sentence shows, `-` for nothing."""
-    if replayer(task) is None:
+    if replayer(problem.task) is None:
         shown: dict[int, list[str]] = {}
-        for span in lexical.find(response):
+        for span in lexical.find(response, problem.question):
             shown.setdefault(span.start, []).append(span.behaviour)
         return ["+".join(sorted(shown.get(each.start, ["-"]))) for each in split(response)]
     types = []

@@ -72,7 +72,7 @@ def analyze(
     from rlsp.analysis import analyze as analysis
     from rlsp.cli.analysis_tables import print_analysis
 
-    shown = [each.trace for each in read_records(demonstrations, Demonstration)] if demonstrations else []
+    shown = list(read_records(demonstrations, Demonstration)) if demonstrations else []
     model = _read(responses, problems, verifier, settings)
     base = _read(against, problems, verifier, settings) if against else None
     if base:

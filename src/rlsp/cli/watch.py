@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from rlsp.cli.options import RunArgument
 from rlsp.cli.progress import console
-from rlsp.cli.terminal import say
+from rlsp.cli.terminal import clean, say
 from rlsp.runs import Run, read_metrics
 
 COLUMNS = {
@@ -33,12 +34,12 @@ SECONDS = 2.0
 def watch(
     run: RunArgument,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page on 127.0.0.1; 0 takes a free one.")] = 0,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page, too.")] = True,
 ) -> None:
-    """Follow a run: its newest steps here, its page in the browser. It ends by Ctrl-C, and the run goes on."""
+    """Follow a run: its newest steps here, its page in the browser. It ends by Ctrl-C, and the run goes on. Where the
+    output is no terminal there is no page: its address holds a token, and would stand in a log."""
     source = Run(run)
     source.manifest()
-    if page:
+    if console.is_terminal:
         from rlsp.report.live import Server
 
         server = Server(source, port)
@@ -62,7 +63,7 @@ def _follow(run: Run) -> None:
     while True:
         metrics = read_metrics(run.path("rl", "metrics.jsonl"))
         for each in metrics[seen:]:
-            say("  ".join(f"{label} {each[key]:.4g}" for key, label in COLUMNS.items() if key in each))
+            say("  ".join(f"{label} {_written(each[key])}" for key, label in COLUMNS.items() if key in each))
         seen = len(metrics)
         time.sleep(SECONDS)
 
@@ -70,10 +71,15 @@ def _follow(run: Run) -> None:
 def _table(run: Run) -> Table:
     metrics = read_metrics(run.path("rl", "metrics.jsonl"))
     stages = ", ".join(run.manifest()["stages"]) or "none yet"
-    table = Table(title=f"{run.name}: {len(metrics)} RL steps; finished: {stages}", title_justify="left", box=None)
+    title = Text(clean(f"{run.name}: {len(metrics)} RL steps; finished: {stages}"))
+    table = Table(title=title, title_justify="left", box=None)
     shown = [key for key in COLUMNS if any(key in each for each in metrics)]
     for key in shown:
         table.add_column(COLUMNS[key], justify="right")
     for each in metrics[-ROWS:]:
-        table.add_row(*(f"{each[key]:.4g}" if key in each else "" for key in shown))
+        table.add_row(*(_written(each[key]) if key in each else "" for key in shown))
     return table
+
+
+def _written(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4g}"

@@ -20,8 +20,6 @@ from rlsp.runs import Run
 from rlsp.types import Demonstration, Problem, Rollout
 from rlsp.verifiers.settings import STRICT, Settings
 
-TRAINED = ("rlsp", "sft")
-"""The model that is analysed: the first of these evaluations that the run holds."""
 MODELS = {"rlsp": ("rl", "model"), "sft": ("sft", "model")}
 SAMPLES = 8
 """Continuations of each side of a cut."""
@@ -35,16 +33,17 @@ def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRIC
         InputError: the run has no evaluation of a trained model.
     """
     made = run.evaluations()
-    trained = next((name for name in TRAINED if name in made), None)
+    trained = next((name for name in stored.TRAINED if name in made), None)
     if trained is None:
         raise InputError(f"{run.directory} has no evaluation of a trained model yet: finish it by --resume")
     problems = list(read_records(run.path("problems", "test.jsonl"), Problem))
     model, rollouts = _read(run, trained, made[trained]["label"], problems)
     base = _read(run, BASE, made[BASE]["label"], problems)[0] if BASE in made else None
     path = run.path("demonstrations.jsonl")
-    shown = [each.trace for each in read_records(path, Demonstration)] if path.is_file() else []
+    shown = list(read_records(path, Demonstration)) if path.is_file() else []
     progress.say(f"{model.name} beside {base.name}" if base else f"{model.name}, without a base")
     analysis = analyze(model, base, shown)
+    stored.write(run, RunAnalysis(trained, analysis, []))
     found = _effects(run, trained, problems, rollouts, samples, progress, judging) if samples else []
     whole = RunAnalysis(trained, analysis, found)
     stored.write(run, whole)
@@ -54,7 +53,15 @@ def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRIC
 def _read(run: Run, name: str, label: str, problems: Sequence[Problem]) -> tuple[Read, list[Rollout]]:
     rollouts = list(read_records(run.path("evaluation", f"{name}.rollouts.jsonl.zst"), Rollout))
     answers = foreign.from_rollouts(problems, rollouts)
-    return Read(label, answers, with_verdicts(answers, [score.verdict for score in read_scores(run, name)])), rollouts
+    verdicts = {(score.problem_id, score.sample): score.verdict for score in read_scores(run, name)}
+    missing = [each for each in rollouts if (each.problem_id, each.sample) not in verdicts]
+    if missing:
+        raise InputError(
+            f"{run.path('evaluation', f'{name}.scores.jsonl.zst')}: no score of sample {missing[0].sample} of problem "
+            f"{missing[0].problem_id!r:.80}: put the file back from a copy, or start over by --overwrite"
+        )
+    found = [verdicts[each.problem_id, each.sample] for each in rollouts]
+    return Read(label, answers, with_verdicts(answers, found)), rollouts
 
 
 def _effects(

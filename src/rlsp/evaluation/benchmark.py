@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rlsp.evaluation.grading import Graded
 from rlsp.evaluation.resampling import mean_interval, ratio_interval
@@ -51,10 +52,14 @@ class Benchmark:
 
 
 Problems = Mapping[str, Sequence[Graded]]
+LengthUnit = Literal["tokens", "characters"]
 
 
-def summarise(graded: Sequence[Graded]) -> Benchmark:
+def summarise(graded: Sequence[Graded], unit: LengthUnit | None = None) -> Benchmark:
     """The figures of all verdicts of one model.
+
+    Args:
+        unit: of lengths; None: tokens where every response's are known, else characters.
 
     Raises:
         ValueError: no verdicts.
@@ -66,7 +71,7 @@ def summarise(graded: Sequence[Graded]) -> Benchmark:
         majority_at_k([each.answer for each in group], [each.correct for each in group], ks)
         for group in problems.values()
     ]
-    in_tokens = all(each.tokens is not None for each in graded)
+    in_tokens = unit == "tokens" or (unit is None and all(each.tokens is not None for each in graded))
     length: Callable[[Graded], int | None] = _tokens if in_tokens else _characters
     levels = sorted({each.level for each in graded})
     return Benchmark(

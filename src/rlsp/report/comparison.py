@@ -130,6 +130,12 @@ def _written(value: object) -> str:
 
 
 def _headline(entries: Sequence[Entry]) -> str:
+    tasks = {(entry.run.recipe().task.name, entry.last.name) for entry in entries}
+    if len(tasks) > 1:
+        return (
+            f"{len(entries)} runs, not of one task or not trained equally far: their accuracies can't be compared. "
+            "Differences below are between what is there."
+        )
     best = max(entries, key=lambda entry: entry.last.accuracy)
     others = [entry for entry in entries if entry is not best]
     sentence = (
@@ -139,4 +145,7 @@ def _headline(entries: Sequence[Entry]) -> str:
     near = [entry.name for entry in others if not compare(entry.run, entry.last, best.last, best.run).clear]
     if near:
         return f"{sentence}. Chance alone can explain what it has over {', '.join(near)}."
-    return f"{sentence}, more than chance alone explains over each of the others."
+    return (
+        f"{sentence}, more than the chance of problems and samples explains over each of the others, not counting that "
+        "it was chosen as the best."
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from rlsp.behaviours.spans import Behaviour
 from rlsp.evaluation.evaluate import Summary
 from rlsp.files import read_records
 from rlsp.report.evaluations import read_scores
-from rlsp.report.traces import visible
+from rlsp.report.traces import MAX_CHARACTERS, visible
 from rlsp.runs import Run
 from rlsp.types import Problem, Rollout, Score, Verdict
 
@@ -74,8 +75,8 @@ def of_run(run: Run, evaluations: Sequence[Summary]) -> Explorer | None:
 
 
 def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> Explorer:
-    """The first MOST responses, of `total`."""
-    kept = responses[:MOST]
+    """At most MOST responses, of `total`: of each group the same number, or all that it has."""
+    kept = _even(responses)
     problems = list({response.problem.id: response.problem for response in kept}.values())
     groups = list(dict.fromkeys(response.group for response in kept))
     reasons = list(dict.fromkeys(str(response.verdict.reason) for response in kept))
@@ -123,12 +124,27 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
     )
 
 
+def _even(responses: Sequence[Response]) -> list[Response]:
+    counts = Counter(response.group for response in responses)
+    room, share = MOST, 0
+    for left, count in zip(range(len(counts), 0, -1), sorted(counts.values()), strict=True):
+        share = room // left
+        room -= min(count, share)
+    taken: Counter[str] = Counter()
+    kept = []
+    for response in responses:
+        taken[response.group] += 1
+        if taken[response.group] <= share or len(responses) <= MOST:
+            kept.append(response)
+    return kept
+
+
 def _marks(response: Response) -> list[int]:
     """(start, end, behaviour) of each span, one after the other, in the UTF-16 units that a browser counts in."""
     text = visible(response.text)
     narrow = text.isascii() or max(text) <= "\uffff"
     marks = []
-    for span in spans(response.problem, response.text):
+    for span in spans(response.problem, response.text[:MAX_CHARACTERS]):
         start, end = span.start, span.end
         if not narrow:
             start, end = (len(text[:place].encode("utf-16-le")) // 2 for place in (start, end))

@@ -111,7 +111,7 @@ def lines(
     """Curves over steps. With a `window` above 1 the steps are pale and their running mean stands out."""
     figure = _figure(height)
     for each in series:
-        common: dict[str, Any] = {"x": list(each.x), "name": each.label}
+        common: dict[str, Any] = {"x": list(each.x), "name": escape(each.label)}
         line = {"color": each.style.colour, "dash": each.style.dash, "width": 2.2}
         if each.points:
             marker = {"color": each.style.colour, "symbol": each.style.symbol, "size": 8}

@@ -78,7 +78,11 @@ def render(run: Run, live: str = "") -> str:
         result_charts.append(accuracy_against_tokens([(each.label, each, look[each.name]) for each in evaluations]))
     if with_levels:
         result_charts += [by_level(with_levels, tokens=False), by_level(with_levels, tokens=True)]
-    training, sft, reasons = rl_training(run, recipe), sft_chart(run), reasoning.read(run)
+    training, sft, reasons = (
+        rl_training(run, recipe),
+        sft_chart(run),
+        reasoning.read(run, [each.name for each in evaluations]),
+    )
     charts = [*result_charts, *(training.main + training.health if training else []), *([sft] if sft else [])]
     charts += reasons.charts if reasons else []
     return page(

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlsp.analysis import stored
 from rlsp.analysis.analyze import Account
-from rlsp.analysis.novelty import STEPS, WORDS, Novelty
-from rlsp.analysis.rates import Shift
+from rlsp.analysis.rates import Rate, Shift
+from rlsp.analysis.rows import Line, accounts, novelty_lines, time_lines
 from rlsp.behaviours.detectors import MEANING
 from rlsp.evaluation.benchmark import Estimate
 from rlsp.report import wording
 from rlsp.report.figures import Chart, heat
 from rlsp.runs import Run
+
+TIME = (
+    "What thinking costs and buys. Beyond the shortest right: the share of what right responses hold beyond the "
+    "shortest right response to their problem, whichever model's. Below it: the share of wrong responses that stopped "
+    "before its length. ρ: rank correlation."
+)
+NOVELTY = (
+    "Share of a response's runs of words, and of kinds of steps, that are nowhere in … († to other problems). The "
+    "base's own column says how new responses are to one another anyway; only what exceeds it is new."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +49,22 @@ class Reasoning:
     charts: list[Chart]
 
 
-def read(run: Run) -> Reasoning | None:
-    """None for a run that was not analysed."""
+def read(run: Run, evaluations: Collection[str]) -> Reasoning | None:
+    """None for a run that was not analysed, or before it was trained further than what was."""
     found = stored.read(run)
-    if found is None:
+    if found is None or found.trained != next((name for name in stored.TRAINED if name in evaluations), None):
         return None
-    model, base = found.analysis.model, found.analysis.base
-    accounts = [base, model] if base else [model]
-    names = [each.name for each in accounts]
+    columns = accounts(found.analysis)
+    names = [each.name for each in columns]
     tables = [_behaviours(MEANING[detector], each, names) for detector, each in found.analysis.behaviours.items()]
     if found.effects:
         tables.append(_effects(found))
-    tables += [_time(accounts), _novelty(accounts)]
-    return Reasoning([table for table in tables if table.rows], _ledgers(accounts))
+    tables.append(_lines("Thinking time", TIME, time_lines(found.analysis), names))
+    tables.append(_lines("Is it new?", NOVELTY, novelty_lines(found.analysis), names))
+    return Reasoning([table for table in tables if table.rows], _ledgers(columns))
 
 
-def _behaviours(meaning: str, behaviours: object, names: Sequence[str]) -> Table:
-    assert isinstance(behaviours, dict)
+def _behaviours(meaning: str, behaviours: Mapping[str, Rate] | Mapping[str, Shift], names: Sequence[str]) -> Table:
     rows = []
     for name, each in behaviours.items():
         if isinstance(each, Shift):
@@ -76,9 +85,9 @@ def _effects(found: stored.RunAnalysis) -> Table:
         (
             str(effect.behaviour),
             [
-                Cell(str(effect.responses)),
-                Cell(wording.percent(effect.kept)),
-                Cell(wording.percent(effect.dropped)),
+                Cell(f"{effect.responses} / {effect.instead_of}"),
+                Cell(wording.percent(effect.after)),
+                Cell(wording.percent(effect.instead)),
                 _points(effect.difference),
                 Cell(wording.percent(effect.again)),
             ],
@@ -87,68 +96,38 @@ def _effects(found: stored.RunAnalysis) -> Table:
     ]
     note = (
         "Responses were cut at a place that shows the behaviour and sampled on from both sides of the cut: after it, "
-        "and from before it without doing it. The difference in accuracy is what it was worth there."
+        "and from before it, where what does it again is left out (so many remain 'without'). What else the model does "
+        "there may be to repeat a line or to stop. A dot: the interval of the difference excludes 0."
     )
-    columns = ["responses", "right after it", "right in its place", "difference, points", "did it again"]
+    columns = ["responses / without", "right after it", "right without", "difference, points", "did it again"]
     return Table("Does it help?", note, columns, rows)
 
 
-def _time(accounts: Sequence[Account]) -> Table:
-    unit, ledgers = accounts[0].ledger.unit, [each.ledger for each in accounts]
-    lines: list[tuple[str, list[Cell]]] = [
-        ("accuracy", [_share(each.figures.overall.accuracy) for each in accounts]),
-        (f"{unit} a response", [_count(each.figures.overall.length) for each in accounts]),
-        (f"{unit} for each right response", [_count(each.per_solved) for each in ledgers]),
-        ("right: spent beyond the shortest right one", [_share(each.beyond_shortest) for each in ledgers]),
-        ("wrong: shorter than the shortest right one", [_share(each.stopped_short) for each in ledgers]),
-    ]
-    if ledgers[0].difficulty:
-        correlations = [_number(each.with_difficulty) for each in ledgers]
-        lines.append((f"rank correlation of length with {ledgers[0].difficulty}", correlations))
-    note = "What thinking costs and buys. The shortest right response to a problem is that of either model."
-    return Table("Thinking time", note, [each.name for each in accounts], _known(lines))
+def _lines(title: str, note: str, lines: Sequence[Line], columns: Sequence[str]) -> Table:
+    written = {"share": _share, "length": _count, "correlation": _number}
+    rows = [(line.label, [written[line.kind](value) for value in line.values]) for line in lines]
+    return Table(title, note, list(columns), rows)
 
 
-def _novelty(accounts: Sequence[Account]) -> Table:
-    def row(novelty: Callable[[Account], Novelty | None]) -> list[Cell]:
-        return [_share(found.share) if (found := novelty(each)) else _NONE for each in accounts]
-
-    lines = [
-        (f"the base's responses to other problems: {WORDS} words", row(lambda each: each.novelty.words_to_base)),
-        (f"the base's responses to other problems: {STEPS} steps", row(lambda each: each.novelty.steps_to_base)),
-        (f"the demonstrations: {WORDS} words", row(lambda each: each.novelty.words_to_demonstrations)),
-        (f"the demonstrations: {STEPS} steps", row(lambda each: each.novelty.steps_to_demonstrations)),
-    ]
-    note = (
-        "Share of a response's runs of words, and of kinds of steps, that are nowhere in … The base's own column says "
-        "how new responses are to one another anyway; only what exceeds it is new."
-    )
-    return Table("Is it new?", note, [each.name for each in accounts], _known(lines))
-
-
-def _ledgers(accounts: Sequence[Account]) -> list[Chart]:
+def _ledgers(columns: Sequence[Account]) -> list[Chart]:
     """One heat map a model: length by level and outcome."""
     charts = []
-    cells = [row for each in accounts for row in each.figures.by_level.values()]
+    cells = [row for each in columns for row in each.figures.by_level.values()]
     most = max((mean.value for row in cells for mean in (row.length_right, row.length_wrong) if mean), default=1.0)
-    for number, each in enumerate(accounts):
+    for number, each in enumerate(columns):
         levels = each.figures.by_level
         if levels:
-            columns = [f"level {level}" for level in levels]
+            names = [f"level {level}" for level in levels]
             rows = {
                 "right": [row.length_right.value if row.length_right else None for row in levels.values()],
                 "wrong": [row.length_wrong.value if row.length_wrong else None for row in levels.values()],
             }
             caption = f"Mean {each.ledger.unit} of right and of wrong responses. Look for time where it is needed."
-            charts.append(heat(f"ledger-{number}", f"Where the time goes: {each.name}", caption, columns, rows, most))
+            charts.append(heat(f"ledger-{number}", f"Where the time goes: {each.name}", caption, names, rows, most))
     return charts
 
 
 _NONE = Cell(wording.NONE)
-
-
-def _known(lines: Sequence[tuple[str, list[Cell]]]) -> list[tuple[str, list[Cell]]]:
-    return [(name, cells) for name, cells in lines if any(cell is not _NONE for cell in cells)]
 
 
 def _share(estimate: Estimate | None) -> Cell:

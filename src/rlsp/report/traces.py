@@ -31,8 +31,9 @@ MEANINGS = {
     "✗ wrong line accepted": "it does not solve the problem and passed its check",
     "answer": "the line the response commits to",
 }
-_HIDDEN = {"Cc", "Cf", "Zl", "Zp"}
-"""Unicode's categories of characters that show nothing or change how others are shown."""
+_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of characters that show nothing, change how others are shown, or stand for none (half of a
+surrogate pair)."""
 
 
 @dataclass(frozen=True, slots=True)
