@@ -136,6 +136,50 @@ def test_grounded_spans_are_what_generated_traces_were_written_to_show() -> None
         assert found == {name: expected[Behaviour(name)] for name in found}, text
 
 
+def some_chain(problem: Problem, rng: Random) -> tuple[str, list[dict[str, object]]]:
+    """Lines of a chain sum: right or with their last step off by one, checked backwards, falsely, or not at all, or not
+    in the language at all."""
+    terms = chain_sum.read_question(problem.question)
+    right = chain_sum.forward(terms)
+    lines: list[dict[str, object]] = []
+    texts = []
+    for _ in range(rng.randint(1, 4)):
+        steps = list(right)
+        solves = rng.random() < 0.5
+        if not solves:
+            last = steps[-1]
+            steps[-1] = Step(last.left, last.operator, last.right, last.result + 1)
+        verdict = rng.choice(["yes", "no", None])
+        result = steps[-1].result
+        back = chain_sum.backward(terms, result)
+        lies = rng.random() < 0.3
+        check = None if verdict is None else (terms[0][1] + lies, verdict == "yes")
+        texts.append(write_line(steps, back if verdict else (), check))
+        lines.append(
+            {
+                "derivation": tuple(map(str, steps)),
+                "first": step_identity(steps[0]),
+                "value": result,
+                "verdict": verdict,
+                "honest": verdict is not None and not lies and (verdict == "yes") == solves,
+                "back": True,
+                "answers": verdict != "no" and solves,
+            }
+        )
+    return "\n".join(texts), lines
+
+
+def test_backward_checks_are_what_generated_chains_were_written_to_show() -> None:
+    rng, shown = Random(0), 0
+    for problem in chain_sum.problems(Split.TRAIN, 2000, 0, [1, 2, 3]):
+        text, lines = some_chain(problem, rng)
+        expected = slow_reading(problem, lines)
+        found = behaviour_counts(problem, text)
+        assert found == {name: expected[Behaviour(name)] for name in found}, text
+        shown += found["backward chaining"]
+    assert shown > 500
+
+
 @pytest.mark.parametrize("task", [countdown, chain_sum])
 def test_grounded_spans_agree_with_the_replay_of_searches(task: ModuleType) -> None:
     """Demonstrations of the search, some with a line broken, doubled or lied about."""
