@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from rlsp.nano.tokenizer import build_tokenizer
 from tests.shrunk import TINY
 
-collect_ignore = ["peers_algorithms.py"]  # needs an environment of its own: make test-peers
+collect_ignore = ["peers_algorithms.py", "browser_report.py"]  # need what others don't: make test-peers, test-browser
 
 torch.set_num_threads(1)  # two threads on busy cores are many times slower than one, at these sizes
 
