@@ -8,6 +8,7 @@ Chromium has to be installed (Debian: apt install chromium).
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from rlsp.report import build, build_comparison
 from rlsp.runs import Run
 from rlsp.tasks import countdown
 from rlsp.tasks.splits import Split
-from rlsp.types import Exploration, Finish, Problem, Rollout, Score
+from rlsp.types import Advantages, Exploration, Finish, Problem, Rollout, Score
 from rlsp.verifiers import verify
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -167,6 +168,25 @@ def test_the_same_problem_stands_side_by_side(page: Page, finished: Run) -> None
     opened(page, finished.path("report.html"))
     page.select_option('[name="group"]', label="RLSP")
     expect(page.locator(".card h4")).to_have_text(["RLSP", "Base", "SFT"])
+
+
+def test_the_advantages_of_tokens_are_shown(page: Page, finished: Run) -> None:
+    opened(page, finished.path("report.html"))
+    page.select_option('[name="group"]', label="RL step 2")
+    page.locator('[data-part="list"]').focus()
+    page.keyboard.press("ArrowDown")
+    stored = list(read_records(finished.step_file("advantages", 2), Advantages))[1]
+    text = page.inner_text(".card pre").replace("verification", "")
+    page.select_option('[name="paint"]', "advantages")
+    assert page.get_attribute('[data-part="list"]', "aria-activedescendant") == "option-1", "the choice stays"
+    assert len(page.inner_text(".card pre")) <= len(text)
+    first = page.locator(".card pre span").first
+    nonzero = next(value for value in stored.values if round(100 * value))
+    expect(first).to_have_attribute("title", f"advantage {'+' if nonzero > 0 else '−'}{abs(nonzero):.2f}")
+    expect(first).to_have_class(re.compile("^up " if nonzero > 0 else "^down "))
+    assert page.locator(".card pre mark").count() == 0
+    page.select_option('[name="group"]', label="RLSP")
+    expect(page.locator(".card").first).to_contain_text("No advantages")
 
 
 def test_by_keyboard_alone(page: Page, finished: Run) -> None:

@@ -47,7 +47,7 @@ def test_recipe_runs_two_steps(path: Path, tmp_path: Path) -> None:
     assert [values["step"] for values in steps] == [1, 2]
     assert all(values.get("logprob_gap", 0.0) < 1e-4 for values in steps), "a step may have nothing to learn from"
     assert {"base", "rlsp", "self-consistency"} <= set(run.evaluations())
-    assert len(run.step_files("rollouts")) == len(run.step_files("scores")) == 2
+    assert [len(run.step_files(kind)) for kind in ("rollouts", "scores", "advantages")] == [2, 2, 2]
     load_tokenizer(str(run.path("rl", "model")))
     assert "<html" in report.read_text()
 

@@ -136,7 +136,7 @@ class Run:
         return directory
 
     def step_file(self, kind: str, step: int) -> Path:
-        """Where the file of one kind (`rollouts`, `scores`) of an RL step is."""
+        """Where the file of one kind (`rollouts`, `scores`, `advantages`) of an RL step is."""
         return self.path("rl", kind, f"{step:06d}.jsonl.zst")
 
     def step_files(self, kind: str) -> list[Path]:

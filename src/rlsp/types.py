@@ -166,6 +166,16 @@ class Score(_Record):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Advantages(_Record):
+    """A_t of each sampled token of one rollout, as the policy's loss takes it, to four decimals; 0 where a rollout is
+    left out of the loss."""
+
+    problem_id: str
+    sample: int
+    values: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Proof(_Record):
     """A rollout that shows what an alarm means; it stands in `rl/rollouts` under its step. `why` says what to see in
     it, `excerpt` is its text or both ends of that."""

@@ -20,14 +20,14 @@ from rlsp.rl.loop import DivergedError, Iteration, Training
 from rlsp.runs import Run
 from rlsp.types import Alarm, to_json
 
-KINDS = ("rollouts", "scores")
+KINDS = ("rollouts", "scores", "advantages")
 DIVERGED = ("rl", "diverged")
 """What a step failed on, as a checkpoint with rollouts and scores beside it."""
 LOGS = ("metrics.jsonl", "seconds.jsonl", "alarms.jsonl")
 
 
 class RlRecords:
-    """The directory `rl` of a run: rollouts and scores of each step, metrics, times, alarms, checkpoints."""
+    """The directory `rl` of a run: what each step sampled and learned from, metrics, times, alarms, checkpoints."""
 
     def __init__(self, out: Run, recipe: Recipe) -> None:
         self.out, self.watch = out, Watch(recipe)
@@ -50,6 +50,7 @@ class RlRecords:
         step, metrics = iteration.step, iteration.metrics
         write_records(self.out.step_file("rollouts", step), iteration.rollouts)
         write_records(self.out.step_file("scores", step), iteration.scores)
+        write_records(self.out.step_file("advantages", step), iteration.advantages)
         alarms = self.watch.see(step, iteration.problems, iteration.rollouts, iteration.scores, metrics)
         for alarm in alarms:
             self.alarms.write(to_json(alarm))
@@ -116,5 +117,5 @@ class RlRecords:
 
 
 def step_of(path: Path) -> int:
-    """The step of a file of rollouts or scores."""
+    """The step of a file of one of the kinds."""
     return int(path.name.partition(".")[0])

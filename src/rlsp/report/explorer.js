@@ -7,7 +7,7 @@
   const packed = Uint8Array.from(atob(document.getElementById("responses").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const data = await new Response(stream).json();
-  const { problem, group, sample, correct, length, cut, reason, answer, text, marks } = data.responses;
+  const { problem, group, sample, correct, length, cut, reason, answer, text, marks, advantages } = data.responses;
   const small = text.map((each) => each.toLowerCase());
   const questions = data.problems.map((each) => each.question.toLowerCase());
   const shows = marks.map((each) => {
@@ -116,8 +116,28 @@
       element("h4", {}, `${data.groups[group[i]]}${sample[i] ? `, sample ${sample[i]}` : ""}`),
       element("p", { class: "verdict" }, verdict(i), ` ${data.reasons[reason[i]]} · ${length[i]} ${data.unit}${cutOff}${answer[i] ? ` · answer ${answer[i]}` : ""}`),
     );
-    made.append(marked(i));
+    const weighed = painted() === "advantages";
+    made.append(weighed && advantages[i].length ? pushed(i) : marked(i));
+    if (weighed && !advantages[i].length) made.append(element("p", { class: "note" }, "No advantages: no update was made from this response."));
     return made;
+  }
+
+  const painted = () => new FormData(form).get("paint") ?? "behaviours";
+
+  /* The text with each passage's advantage: up or down by the line under it, how far by the colour and the title. */
+  function pushed(i) {
+    const shown = element("pre", { class: "plain" });
+    let position = 0;
+    for (let k = 0; k < advantages[i].length; k += 2) {
+      const [end, value] = advantages[i].slice(k, k + 2);
+      const strength = Math.ceil(Math.min(1, Math.abs(value) / (data.large || 1)) * 3);
+      const piece = text[i].slice(position, end);
+      if (strength === 0) shown.append(piece);
+      else shown.append(element("span", { class: `${value > 0 ? "up" : "down"} by-${strength}`, title: `advantage ${value > 0 ? "+" : "−"}${Math.abs(value / 100).toFixed(2)}` }, piece));
+      position = end;
+    }
+    shown.append(text[i].slice(position));
+    return shown;
   }
 
   function marked(i) {
@@ -150,7 +170,7 @@
   });
   list.addEventListener("scroll", draw, { passive: true });
   new ResizeObserver(draw).observe(list);
-  form.addEventListener("input", filter);
+  form.addEventListener("input", (event) => (event.target.name === "paint" ? open() : filter()));
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   root.hidden = false;

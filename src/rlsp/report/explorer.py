@@ -10,15 +10,19 @@ import base64
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from markupsafe import Markup
+from tokenizers import Tokenizer
 
 from rlsp.behaviours.detectors import spans
 from rlsp.behaviours.spans import Behaviour
 from rlsp.evaluation.evaluate import Summary
 from rlsp.files import read_records
+from rlsp.report import advantages
+from rlsp.report.advantages import Passage
 from rlsp.report.evaluations import read_scores
 from rlsp.report.traces import MAX_CHARACTERS, visible
 from rlsp.runs import Run
@@ -34,7 +38,7 @@ BEHAVIOURS = tuple(Behaviour)
 @dataclass(frozen=True, slots=True)
 class Response:
     """`group` is what a reader calls where it comes from: a model, or a step of training. `length` is in the page's
-    unit, `cut`: the budget ended it (None: unknown)."""
+    unit, `cut`: the budget ended it (None: unknown). `advantages` are of the update that it was part of."""
 
     problem: Problem
     group: str
@@ -43,11 +47,13 @@ class Response:
     length: int
     cut: bool | None
     text: str
+    advantages: Sequence[Passage] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Explorer:
-    """What the template needs. `left_out`: responses that the page has no room for."""
+    """What the template needs. `left_out`: responses that the page has no room for; `advantages`: whether some of them
+    have any."""
 
     packed: Markup
     groups: list[str]
@@ -56,6 +62,7 @@ class Explorer:
     shown: int
     left_out: int
     unit: str
+    advantages: bool
 
 
 def of_run(run: Run, evaluations: Sequence[Summary]) -> Explorer | None:
@@ -69,8 +76,9 @@ def of_run(run: Run, evaluations: Sequence[Summary]) -> Explorer | None:
         per_step = sum(1 for _ in read_records(steps[0], Rollout))
         total += per_step * len(steps)
         room = max(0, MOST - len(responses)) // max(1, per_step)
+        tokenizer = advantages.tokenizer_of(run)
         for step in _spread(range(1, len(steps) + 1), room):
-            responses += _of_step(run, step, training)
+            responses += _of_step(run, step, training, tokenizer)
     return pack(responses, "tokens", total) if responses else None
 
 
@@ -83,6 +91,7 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
     place = {problem.id: number for number, problem in enumerate(problems)}
     marks = [_marks(response) for response in kept]
     found = {kind for each in marks for kind in each[2::3]}
+    sizes = sorted(abs(value) for each in kept for _, value in each.advantages)
     data = {
         "problems": [
             {
@@ -98,6 +107,7 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
         "behaviours": [str(behaviour) for behaviour in BEHAVIOURS],
         "unit": unit,
         "most": SIDE_BY_SIDE,
+        "large": round(100 * sizes[int(0.9 * len(sizes))]) if sizes else 0,
         "responses": {
             "problem": [place[each.problem.id] for each in kept],
             "group": [groups.index(each.group) for each in kept],
@@ -109,6 +119,7 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
             "cut": [int(bool(each.cut)) for each in kept],
             "text": [visible(each.text) for each in kept],
             "marks": marks,
+            "advantages": [_passages(each) for each in kept],
         },
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -121,6 +132,7 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
         len(kept),
         max(len(responses), total or 0) - len(kept),
         unit,
+        bool(sizes),
     )
 
 
@@ -141,15 +153,26 @@ def _even(responses: Sequence[Response]) -> list[Response]:
 
 def _marks(response: Response) -> list[int]:
     """(start, end, behaviour) of each span, one after the other, in the UTF-16 units that a browser counts in."""
-    text = visible(response.text)
-    narrow = text.isascii() or max(text) <= "\uffff"
-    marks = []
+    places, marks = _units(response.text), []
     for span in spans(response.problem, response.text[:MAX_CHARACTERS]):
-        start, end = span.start, span.end
-        if not narrow:
-            start, end = (len(text[:place].encode("utf-16-le")) // 2 for place in (start, end))
-        marks += [start, end, BEHAVIOURS.index(span.behaviour)]
+        marks += [places[span.start], places[span.end], BEHAVIOURS.index(span.behaviour)]
     return marks
+
+
+def _passages(response: Response) -> list[int]:
+    """(end, advantage in hundredths) of each passage, one after the other."""
+    places = _units(response.text) if response.advantages else range(0)
+    shown = [(end, value) for end, value in response.advantages if end < len(places)]
+    return [each for end, value in shown for each in (places[end], round(100 * value))]
+
+
+def _units(text: str) -> Sequence[int]:
+    """How many of a browser's UTF-16 units stand before each character that the page shows of the text, and before its
+    end."""
+    shown = text[:MAX_CHARACTERS]
+    if shown.isascii() or max(shown) <= "\uffff":
+        return range(len(shown) + 1)
+    return list(accumulate((1 + (each > "\uffff") for each in shown), initial=0))
 
 
 def of_evaluation(run: Run, evaluation: Summary, group: str) -> Iterator[Response]:
@@ -162,16 +185,18 @@ def of_evaluation(run: Run, evaluation: Summary, group: str) -> Iterator[Respons
     yield from _joined(read_records(path, Rollout), scores, problems, group)
 
 
-def _of_step(run: Run, step: int, problems: dict[str, Problem]) -> Iterator[Response]:
-    rollouts, scores = (run.step_file(kind, step) for kind in ("rollouts", "scores"))
-    if rollouts.is_file() and scores.is_file():
-        yield from _joined(
-            read_records(rollouts, Rollout), list(read_records(scores, Score)), problems, f"RL step {step}"
-        )
+def _of_step(run: Run, step: int, problems: dict[str, Problem], tokenizer: Tokenizer | None) -> Iterator[Response]:
+    files = [run.step_file(kind, step) for kind in ("rollouts", "scores")]
+    if not all(path.is_file() for path in files):
+        return
+    rollouts, scores = list(read_records(files[0], Rollout)), list(read_records(files[1], Score))
+    passages = advantages.of_step(run, step, rollouts, tokenizer) if tokenizer is not None else {}
+    for each in _joined(rollouts, scores, problems, f"RL step {step}"):
+        yield replace(each, advantages=passages.get((each.problem.id, each.sample), ()))
 
 
 def _joined(
-    rollouts: Iterator[Rollout], scores: Sequence[Score], problems: dict[str, Problem], group: str
+    rollouts: Iterable[Rollout], scores: Sequence[Score], problems: dict[str, Problem], group: str
 ) -> Iterator[Response]:
     verdicts = {(score.problem_id, score.sample): score.verdict for score in scores}
     for each in rollouts:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlsp.rl.streams import Streams
-from rlsp.types import Rollout, Score
+from rlsp.types import Advantages, Rollout, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,13 @@ class Experience:
     def driven_B(self) -> Tensor:
         """Whether any counted token of a rollout has an advantage, [B]."""
         return ((self.advantages_BR != 0) & self.batch.counted_BR).any(1)
+
+    def advantages_of(self, rollouts: Sequence[Rollout]) -> list[Advantages]:
+        """The advantages of the batch's rollouts, which it was collated from, as records."""
+        return [
+            Advantages(each.problem_id, each.sample, tuple(round(value, 4) for value in row[: each.length].tolist()))
+            for each, row in zip(rollouts, self.advantages_BR.cpu(), strict=True)
+        ]
 
 
 EXPERIENCE = ("reference_logprobs_BR", "values_SBR", "returns_SBR", "advantages_BR")

@@ -25,7 +25,7 @@ from rlsp.rl.resampling import Reserve, flattened, grouped, resample
 from rlsp.rl.streams import streams_for
 from rlsp.rl.update import Updater
 from rlsp.rollouts import Sampler, SamplingSettings
-from rlsp.types import Problem, Rollout, Score
+from rlsp.types import Advantages, Problem, Rollout, Score
 from rlsp.verifiers.settings import STRICT, Settings
 
 
@@ -37,6 +37,7 @@ class Iteration:
     problems: Sequence[Problem]
     rollouts: list[Rollout]
     scores: list[Score]
+    advantages: list[Advantages]
     metrics: dict[str, float]
     seconds: dict[str, float]
 
@@ -110,7 +111,8 @@ class Training:
         except NonFiniteLossError as error:
             raise DivergedError(seen, error) from error
         seconds = {"sampling": seen.seconds, "update": time.perf_counter() - started - seen.seconds}
-        return Iteration(step + 1, seen.problems, seen.rollouts, seen.scores, metrics, seconds)
+        advantages = seen.experience.advantages_of(seen.rollouts)
+        return Iteration(step + 1, seen.problems, seen.rollouts, seen.scores, advantages, metrics, seconds)
 
     def observe(self, step: int, problems: Sequence[Problem]) -> Observation:
         """Everything of an iteration but its update."""

@@ -1,0 +1,64 @@
+"""Which passage of a response the update pushed up, and which down: the advantages of its tokens, on its text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from rlsp.files import read_records
+from rlsp.runs import Run
+from rlsp.types import Advantages, Rollout
+
+Passage = tuple[int, float]
+"""(the character of the text that it ends before, the advantage of its tokens); it begins where the one before ends."""
+
+
+def tokenizer_of(run: Run) -> Tokenizer | None:
+    """The tokenizer that the run's responses are in; None where it is not there as a file."""
+    folders = [run.path("rl", "model"), run.path("sft", "model"), Path(run.recipe().model.path)]
+    files = (folder / "tokenizer.json" for folder in folders)
+    return next((Tokenizer.from_file(str(path)) for path in files if path.is_file()), None)
+
+
+def of_step(
+    run: Run, step: int, rollouts: Sequence[Rollout], tokenizer: Tokenizer
+) -> dict[tuple[str, int], list[Passage]]:
+    """The passages of one step's responses, by problem and sample; nothing of a step that holds no advantages."""
+    path = run.step_file("advantages", step)
+    if not path.is_file():
+        return {}
+    values = {(each.problem_id, each.sample): each.values for each in read_records(path, Advantages)}
+    found = {}
+    for rollout in rollouts:
+        key = (rollout.problem_id, rollout.sample)
+        ends = token_ends(tokenizer, rollout)
+        if ends is not None and len(values.get(key, ())) == len(ends):
+            found[key] = passages(ends, values[key])
+    return found
+
+
+def token_ends(tokenizer: Tokenizer, rollout: Rollout) -> list[int] | None:
+    """Where in the text each sampled token ends; None when the tokens do not decode to the text. A closing stop token
+    adds nothing to it, nor does part of a character."""
+    stream, text, ends = DecodeStream(skip_special_tokens=False), "", []
+    for token in rollout.response_ids:
+        text += stream.step(tokenizer, token) or ""
+        ends.append(len(text))
+    if not text.startswith(rollout.text):
+        return None
+    return [min(end, len(rollout.text)) for end in ends]
+
+
+def passages(ends: Sequence[int], values: Sequence[float]) -> list[Passage]:
+    """Neighbouring tokens of the same advantage are one passage; a token without text counts with the one before."""
+    found: list[Passage] = []
+    for end, value in zip(ends, values, strict=True):
+        if found and end == found[-1][0]:
+            continue
+        if found and value == found[-1][1]:
+            found.pop()
+        found.append((end, value))
+    return found
