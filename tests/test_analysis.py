@@ -12,7 +12,7 @@ from rlsp import runs
 from rlsp.analysis import stored
 from rlsp.analysis.ledger import account, difficulty
 from rlsp.analysis.novelty import WORDS, Patterns, against, nearest, patterns, word_patterns
-from rlsp.analysis.rates import rates, shifts
+from rlsp.analysis.rates import rates, shown
 from rlsp.cli import app
 from rlsp.config import Recipe, load
 from rlsp.engines import native
@@ -37,15 +37,17 @@ def test_rates_are_means_over_problems() -> None:
     assert found.share.interval is not None and found.share.interval[0] < 0.75 < found.share.interval[1]
 
 
-def test_shifts_are_paired_by_problem() -> None:
+def test_changes_are_paired_by_problem() -> None:
     before = {str(each): [{"check": each % 2}] for each in range(40)}
     after = {str(each): [{"check": 1}] for each in range(40)}
-    shift = shifts(before, after)["check"]
-    assert (shift.first.share.value, shift.second.share.value, shift.difference.value) == (0.5, 1.0, 0.5)
-    assert shift.clear
-    assert not shifts(before, before)["check"].clear
+    found = shown([before, after, after])["check"]
+    assert [rate.share.value for rate in found.rates] == [0.5, 1.0, 1.0]
+    assert [change.value for change in found.changes] == [0.5, 0.0]
+    assert [change.clear for change in found.changes] == [True, False]
+    assert not shown([before, before])["check"].changes[0].clear
+    assert shown([before])["check"].changes == []
     with pytest.raises(ValueError, match="the problems differ"):
-        shifts(before, {"other": [{"check": 1}]})
+        shown([before, {"other": [{"check": 1}]}])
 
 
 def test_the_ledger_of_a_hand_worked_example() -> None:
@@ -183,7 +185,8 @@ def test_analyze_a_run(tmp_path: Path) -> None:
     assert "found by executing the steps" in done.output
     found = stored.read(run)
     assert found is not None and found.trained == "rlsp"
-    assert found.analysis.base is not None and found.analysis.model.figures.overall.responses == 6
+    assert [each.name for each in found.analysis.accounts] == ["Base", "SFT", "RLSP"]
+    assert found.analysis.accounts[-1].figures.overall.responses == 6
     assert "How it reasons" in run.path("report.html").read_text()
     for options in (["--against", str(run.directory)], ["--lenient"]):
         refused = CliRunner().invoke(app, ["analyze", str(run.directory), *options])

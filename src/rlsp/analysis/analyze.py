@@ -1,4 +1,4 @@
-"""One model's responses, alone or beside another's to the same problems: behaviours, thinking time, novelty."""
+"""One model's responses, alone or beside others' to the same problems: behaviours, thinking time, novelty."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rlsp.analysis import ledger
 from rlsp.analysis.ledger import Ledger
 from rlsp.analysis.novelty import STEPS, Novelty, Pattern, Patterns, against, nearest, patterns, word_patterns
-from rlsp.analysis.rates import Counts, Rate, Shift, rates, shifts
+from rlsp.analysis.rates import Counts, Shown, shown
 from rlsp.behaviours.detectors import Detector, behaviour_counts, detector, spans, step_types
 from rlsp.behaviours.spans import Behaviour
 from rlsp.evaluation import benchmark, paired
@@ -68,44 +68,41 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """`behaviours` by the detectors that apply: a Shift from the base, a Rate without one. `difficulty` names what says
-    how hard a problem is; "" where nothing does."""
+    """The models' `accounts`, the base's first, where there is one; the last is of the model that is analysed.
+    `behaviours` by the detectors that apply. `difficulty` names what says how hard a problem is; "" where nothing
+    does."""
 
-    model: Account
-    base: Account | None
-    behaviours: dict[Detector, dict[str, Rate] | dict[str, Shift]]
+    accounts: list[Account]
+    behaviours: dict[Detector, dict[str, Shown]]
     difficulty: str
 
 
-def analyze(read: Read, base: Read | None = None, demonstrations: Sequence[Demonstration] = ()) -> Analysis:
-    """Analyze one model's responses, and their difference to a base's.
+def analyze(models: Sequence[Read], demonstrations: Sequence[Demonstration] = ()) -> Analysis:
+    """Analyze the last model's responses, and their difference to those of the models before it.
 
     Args:
-        base: responses to the same problems.
+        models: one, or several that were asked the same problems, the base first.
         demonstrations: of the same task.
 
     Raises:
-        ValueError: the two were not asked the same problems.
+        ValueError: they were not asked the same problems.
     """
     shown = _Held.of((each.problem, each.trace) for each in demonstrations)
-    held, known = _Held.of_responses(read), _Held.of_responses(base) if base else None
-    others = base.graded if base else ()
-    unit, hard = ledger.unit_of(read.graded, others), ledger.difficulty(others or read.graded)
-
-    def account(each: Read, others: Sequence[Graded], own: _Held) -> Account:
-        return Account(
-            each.name,
-            benchmark.summarise(each.graded, unit),
-            ledger.account(each.graded, others, hard, unit),
-            _novelty(own, known, shown),
+    held = [_Held.of_responses(each) for each in models]
+    base, graded = models[0], [each.graded for each in models]
+    unit, hard = ledger.unit_of(*graded), ledger.difficulty(base.graded)
+    accounts = []
+    for place, (each, own) in enumerate(zip(models, held, strict=True)):
+        others = [one for some in (*graded[:place], *graded[place + 1 :]) for one in some]
+        accounts.append(
+            Account(
+                each.name,
+                benchmark.summarise(each.graded, unit),
+                ledger.account(each.graded, others, hard, unit),
+                _novelty(own, held[0] if len(models) > 1 else None, shown),
+            )
         )
-
-    return Analysis(
-        account(read, others, held),
-        account(base, read.graded, known) if base and known else None,
-        _behaviours(read, base),
-        hard.name if hard else "",
-    )
+    return Analysis(accounts, _behaviours(models), hard.name if hard else "")
 
 
 def pair(read: Read, base: Read, common: bool = False) -> tuple[Read, Read]:
@@ -146,12 +143,9 @@ def places(read: Read) -> Iterator[Place]:
             )  # fmt: skip
 
 
-def _behaviours(read: Read, base: Read | None) -> dict[Detector, dict[str, Rate] | dict[str, Shift]]:
-    found: dict[Detector, dict[str, Rate] | dict[str, Shift]] = {}
-    mine, theirs = _by_detector(read), _by_detector(base) if base else {}
-    for kind, problems in mine.items():
-        found[kind] = shifts(theirs[kind], problems) if base else rates(problems)
-    return found
+def _behaviours(models: Sequence[Read]) -> dict[Detector, dict[str, Shown]]:
+    counted = [_by_detector(each) for each in models]
+    return {kind: shown([each[kind] for each in counted]) for kind in counted[-1]}
 
 
 def _by_detector(read: Read) -> dict[Detector, dict[str, list[Counts]]]:

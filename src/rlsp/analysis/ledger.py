@@ -69,7 +69,7 @@ def account(
     """The ledger of one model's responses.
 
     Args:
-        others: another model's responses to the same problems: its right ones can be the shortest, too.
+        others: other models' responses to the same problems: their right ones can be the shortest, too.
         hard: how hard the problems are.
         unit: of lengths, `tokens` or `characters`; None: what all responses have.
 

@@ -1,4 +1,4 @@
-"""How often behaviours are shown, and how that differs between two models on the same problems."""
+"""How often behaviours are shown, and how that differs between models on the same problems."""
 
 from __future__ import annotations
 
@@ -23,17 +23,12 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
-    """One behaviour in two models: `difference` is the second one's share less the first one's, paired by problem."""
+class Shown:
+    """One behaviour in one model or several: `changes` are the last one's share less that of each before it, paired by
+    problem."""
 
-    first: Rate
-    second: Rate
-    difference: Estimate
-
-    @property
-    def clear(self) -> bool:
-        interval = self.difference.interval
-        return interval is not None and (interval[0] > 0 or interval[1] < 0)
+    rates: list[Rate]
+    changes: list[Estimate]
 
 
 def rates(problems: Mapping[str, Sequence[Counts]]) -> dict[str, Rate]:
@@ -54,21 +49,25 @@ def rates(problems: Mapping[str, Sequence[Counts]]) -> dict[str, Rate]:
     return found
 
 
-def shifts(first: Mapping[str, Sequence[Counts]], second: Mapping[str, Sequence[Counts]]) -> dict[str, Shift]:
-    """Each behaviour before and after, on the same problems; the interval is the bootstrap over problems.
+def shown(models: Sequence[Mapping[str, Sequence[Counts]]]) -> dict[str, Shown]:
+    """Each behaviour in each model, on the same problems; the intervals of changes are the bootstrap over problems.
 
     Raises:
         ValueError: not the same problems.
     """
-    if first.keys() != second.keys():
+    *before, last = models
+    if any(each.keys() != last.keys() for each in before):
         raise ValueError("the problems differ")
-    before, after = rates(first), rates(second)
-    found = {}
-    for name in before:
-        changes = [_share(second[problem], name) - _share(group, name) for problem, group in first.items()]
-        difference = Estimate(sum(changes) / len(changes), mean_interval(changes, low=-1.0))
-        found[name] = Shift(before[name], after[name], difference)
-    return found
+    of_each = [rates(each) for each in models]
+    return {
+        name: Shown([each[name] for each in of_each], [_change(each, last, name) for each in before])
+        for name in of_each[-1]
+    }
+
+
+def _change(before: Mapping[str, Sequence[Counts]], after: Mapping[str, Sequence[Counts]], name: str) -> Estimate:
+    changes = [_share(after[problem], name) - _share(group, name) for problem, group in before.items()]
+    return Estimate(sum(changes) / len(changes), mean_interval(changes, low=-1.0))
 
 
 def _share(group: Sequence[Counts], name: str) -> float:

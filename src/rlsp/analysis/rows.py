@@ -1,4 +1,4 @@
-"""What an analysis says, row by row, for whoever shows it: the base's figure, if there is a base, then the model's."""
+"""What an analysis says, row by row, for whoever shows it: one figure a model, the base's first."""
 
 from __future__ import annotations
 
@@ -22,17 +22,13 @@ class Line:
     values: list[Estimate | None]
 
 
-def accounts(analysis: Analysis) -> list[Account]:
-    """The columns."""
-    return [analysis.base, analysis.model] if analysis.base else [analysis.model]
-
-
 def time_lines(analysis: Analysis) -> list[Line]:
     """Accuracy, and what it costs."""
-    unit = analysis.model.ledger.unit
+    last = analysis.accounts[-1]
+    unit = last.ledger.unit
 
     def line(label: str, kind: Kind, value: Callable[[Account], Estimate | None]) -> Line:
-        return Line(label, kind, [value(each) for each in accounts(analysis)])
+        return Line(label, kind, [value(each) for each in analysis.accounts])
 
     def of_level(level: int, length: Callable[[Row], Estimate | None]) -> Callable[[Account], Estimate | None]:
         return lambda each: length(each.figures.by_level[level]) if level in each.figures.by_level else None
@@ -41,7 +37,7 @@ def time_lines(analysis: Analysis) -> list[Line]:
         line("accuracy (avg@n)", "share", lambda each: each.figures.overall.accuracy),
         *(
             line(f"pass@{k}", "share", lambda each, k=k: each.figures.pass_at.get(k))  # type: ignore[misc]
-            for k in analysis.model.figures.pass_at
+            for k in last.figures.pass_at
         ),
         line(f"{unit} a response", "length", lambda each: each.figures.overall.length),
         line("  when right", "length", lambda each: each.figures.overall.length_right),
@@ -51,28 +47,28 @@ def time_lines(analysis: Analysis) -> list[Line]:
         line("wrong: below the shortest right", "share", lambda each: each.ledger.stopped_short),
         line(f"ρ of length and {analysis.difficulty}", "correlation", lambda each: each.ledger.with_difficulty),
     ]
-    for level in analysis.model.figures.by_level:
+    for level in last.figures.by_level:
         lines.append(line(f"level {level}: when right", "length", of_level(level, lambda row: row.length_right)))
         lines.append(line(f"level {level}: when wrong", "length", of_level(level, lambda row: row.length_wrong)))
     return _known(lines)
 
 
 def novelty_lines(analysis: Analysis) -> list[Line]:
-    """Shares of runs that are nowhere in …"""
+    """Shares of runs that are nowhere in some texts."""
 
     def line(label: str, novelty: Callable[[Account], Novelty | None]) -> Line:
-        found = [novelty(each) for each in accounts(analysis)]
+        found = [novelty(each) for each in analysis.accounts]
         return Line(label, "share", [each.share if each else None for each in found])
 
     lines = [
-        line(f"the base's responses †: {WORDS} words", lambda each: each.novelty.words_to_base),
-        line(f"the base's responses †: {STEPS} steps", lambda each: each.novelty.steps_to_base),
-        line(f"demonstrations: {WORDS} words", lambda each: each.novelty.words_to_demonstrations),
-        line(f"demonstrations: {STEPS} steps", lambda each: each.novelty.steps_to_demonstrations),
+        line(f"not in the base's other responses: {WORDS} words", lambda each: each.novelty.words_to_base),
+        line(f"not in the base's other responses: {STEPS} steps", lambda each: each.novelty.steps_to_base),
+        line(f"not in demonstrations: {WORDS} words", lambda each: each.novelty.words_to_demonstrations),
+        line(f"not in demonstrations: {STEPS} steps", lambda each: each.novelty.steps_to_demonstrations),
         Line(
-            "responses that vary a demonstration",
+            "responses close to a demonstration",
             "share",
-            [None if (of := each.novelty.variants) is None else Estimate(of, None) for each in accounts(analysis)],
+            [None if (of := each.novelty.variants) is None else Estimate(of, None) for each in analysis.accounts],
         ),
     ]
     return _known(lines)

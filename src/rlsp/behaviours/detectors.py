@@ -23,7 +23,26 @@ MEANING = {
     Detector.GROUNDED: "found by executing the steps",
     Detector.LEXICAL: "found by words: what a response says that it does",
 }
-
+DEFINITIONS: dict[Detector, dict[str, str]] = {
+    Detector.GROUNDED: {
+        Behaviour.VERIFICATION: "a check that recomputes what it should, with a true verdict",
+        Behaviour.BACKTRACKING: "a line that follows one which was given up, with another derivation",
+        Behaviour.SELF_CORRECTION: "an answer, right or wrong, that replaces a result which an honest check gave up",
+        Behaviour.ALTERNATIVE: "a line whose first step no earlier line took",
+        Behaviour.BACKWARD_CHAINING: "an honest check that works the steps backwards",
+        Behaviour.REPETITION: "a line that derives again what an earlier one derived",
+    },
+    Detector.LEXICAL: {
+        Behaviour.VERIFICATION: "recomputes an earlier quantity, or checks a value against the problem",
+        Behaviour.BACKTRACKING: "leaves a line of reasoning to take another one",
+        Behaviour.SELF_CORRECTION: "replaces something that was stated before",
+        Behaviour.ALTERNATIVE: "a second derivation, by another way",
+        Behaviour.SUBGOAL: "an intermediate target, announced",
+        Behaviour.BACKWARD_CHAINING: "from the goal back to what must hold for it",
+        Behaviour.REPETITION: "what was said before, again",
+    },
+}
+"""What each behaviour is to each detector, for readers."""
 
 LOOKS_AHEAD = {
     Detector.GROUNDED: frozenset({Behaviour.SELF_CORRECTION}),

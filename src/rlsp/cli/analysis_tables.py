@@ -10,68 +10,73 @@ from rlsp.cli.terminal import clean, say
 from rlsp.cli.verdicts import number, percent, points, titled
 
 if TYPE_CHECKING:
-    from rlsp.analysis.analyze import Account, Analysis
+    from rlsp.analysis.analyze import Analysis
     from rlsp.analysis.effects import Effect
-    from rlsp.analysis.rates import Rate, Shift
+    from rlsp.analysis.rates import Shown
     from rlsp.analysis.rows import Line
     from rlsp.evaluation.benchmark import Estimate
 
 
-def print_analysis(analysis: Analysis) -> None:
-    """Behaviours, then what thinking costs, then what is new; the base's column comes first."""
+def print_analysis(analysis: Analysis, headings: Sequence[str] = ("base", "this")) -> None:
+    """Behaviours, then what thinking costs, then what is new.
+
+    Args:
+        headings: the models' columns; the last one is that of a model alone.
+    """
     from rlsp.analysis.rows import novelty_lines, time_lines
     from rlsp.behaviours.detectors import MEANING
 
-    model, base = analysis.model, analysis.base
+    *before, model = analysis.accounts
+    headings = headings[-len(analysis.accounts) :]
     row = model.figures.overall
+    beside = ", ".join(f"{clean(each.name)} ({each.figures.overall.responses})" for each in before)
     say(f"{clean(model.name)}: {row.responses} responses to {row.problems} problems" + (
-        f", against {clean(base.name)}: {base.figures.overall.responses}" if base else ""
+        f"; beside {beside}" if beside else ""
     ))  # fmt: skip
     console.print()
     for detector, behaviours in analysis.behaviours.items():
-        _print_behaviours(f"Behaviours, {MEANING[detector]}: share of responses that show it", behaviours, base)
-    _print_lines("Thinking time, and what it buys", time_lines(analysis), base is not None)
-    _print_lines("Novelty: runs that are nowhere in …", novelty_lines(analysis), base is not None)
-    if base:
-        say("† to other problems; the base's own column says how new responses are to one another anyway")
+        _print_behaviours(f"Behaviours, {MEANING[detector]}: share of responses", behaviours, headings)
+    _print_lines("Thinking time, and what it buys", time_lines(analysis), headings)
+    _print_lines("Novelty: share of runs of words and of kinds of steps", novelty_lines(analysis), headings)
 
 
-def _print_behaviours(title: str, behaviours: Mapping[str, Rate] | Mapping[str, Shift], base: Account | None) -> None:
-    from rlsp.analysis.rates import Shift
-
+def _print_behaviours(title: str, behaviours: Mapping[str, Shown], headings: Sequence[str]) -> None:
+    *before, last = headings
     shown = titled(f"{title} (95 %)")
-    for heading in ("", *(("base", "this", "difference, points") if base else ("this", "times"))):
-        shown.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    shown.add_column("")
+    more = [f"{last} − {each}" for each in before] or ["times"]
+    for heading in (*headings, *more):
+        shown.add_column(heading, justify="right", no_wrap=True)
     for name, each in behaviours.items():
-        if isinstance(each, Shift):
-            mark = " *" if each.clear else "  "
-            shown.add_row(
-                name,
-                percent(each.first.share),
-                percent(each.second.share),
-                points(each.difference) + mark,
-            )
-        else:
-            shown.add_row(name, percent(each.share), f"{each.count:.2f}")
+        changes = [_below(points(change), " *" if change.clear else "  ") for change in each.changes]
+        shown.add_row(
+            name, *(_below(percent(rate.share)) for rate in each.rates), *(changes or [f"{each.rates[0].count:.2f}"])
+        )
     console.print(shown)
-    if base:
-        say("* the paired interval excludes 0; intervals are not corrected for looking at several behaviours")
+    if before:
+        say("differences in points; * the paired interval excludes 0, uncorrected for looking at several behaviours")
     else:
         say("times: how often a response shows it, on average")
     console.print()
 
 
-def _print_lines(title: str, lines: Sequence[Line], beside_base: bool) -> None:
+def _print_lines(title: str, lines: Sequence[Line], headings: Sequence[str]) -> None:
     if not lines:
         return
     shown = titled(title)
     shown.add_column("")
-    for heading in ("base", "this") if beside_base else ("this",):
+    for heading in headings:
         shown.add_column(heading, justify="right", no_wrap=True)
     written = {"share": _share, "length": number, "correlation": _correlation}
     for line in lines:
-        shown.add_row(line.label, *(written[line.kind](value) for value in line.values))
+        shown.add_row(line.label, *(_below(written[line.kind](value)) for value in line.values))
     console.print(shown)
+
+
+def _below(cell: str, mark: str = "") -> str:
+    """The interval under its figure."""
+    value, _, ends = cell.partition(" (")
+    return f"{value}{mark}\n{ends.removesuffix(')').replace(' … ', '…')}"
 
 
 def print_effects(effects: Sequence[Effect]) -> None:

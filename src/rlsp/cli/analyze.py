@@ -75,9 +75,11 @@ def analyze(
     shown = list(read_records(demonstrations, Demonstration)) if demonstrations else []
     model = _read(responses, problems, verifier, settings)
     base = _read(against, problems, verifier, settings) if against else None
+    models = [model]
     if base:
         model, base = analysis.pair(model, base, common)
-    print_analysis(analysis.analyze(model, base, shown))
+        models = [base, model]
+    print_analysis(analysis.analyze(models, shown))
     if spans is not None:
         write_records(spans, analysis.places(model))
 
@@ -91,7 +93,7 @@ def _analyze_run(run: Run, samples: int | None, settings: Settings) -> None:
     run.manifest()
     with runs.locked(run.directory), LiveProgress() as progress:
         found = analysis.of_run(run, analysis.SAMPLES if samples is None else samples, progress, settings)
-    print_analysis(found.analysis)
+    print_analysis(found.analysis, [each.name for each in found.analysis.accounts])
     print_effects(found.effects)
     console.print(f"analysis: {run.path(FILE)}", soft_wrap=True)
     console.print(f"report: {build(run)}", soft_wrap=True)

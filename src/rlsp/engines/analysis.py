@@ -1,4 +1,5 @@
-"""The analysis of a run: its trained model beside its base on the test problems, and what behaviours were worth."""
+"""The analysis of a run: its trained model beside what it came from, on the test problems, and what behaviours were
+worth."""
 
 from __future__ import annotations
 
@@ -38,11 +39,14 @@ def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRIC
         raise InputError(f"{run.directory} has no evaluation of a trained model yet: finish it by --resume")
     problems = list(read_records(run.path("problems", "test.jsonl"), Problem))
     model, rollouts = _read(run, trained, made[trained]["label"], problems)
-    base = _read(run, BASE, made[BASE]["label"], problems)[0] if BASE in made else None
+    before = [
+        _read(run, name, made[name]["label"], problems)[0] for name in (BASE, "sft") if name in made and name != trained
+    ]
+    models = [*before, model]
     path = run.path("demonstrations.jsonl")
     shown = list(read_records(path, Demonstration)) if path.is_file() else []
-    progress.say(f"{model.name} beside {base.name}" if base else f"{model.name}, without a base")
-    analysis = analyze(model, base, shown)
+    progress.say(f"{model.name} beside {', '.join(each.name for each in models[:-1]) or 'nothing'}")
+    analysis = analyze(models, shown)
     stored.write(run, RunAnalysis(trained, analysis, []))
     found = _effects(run, trained, problems, rollouts, samples, progress, judging) if samples else []
     whole = RunAnalysis(trained, analysis, found)

@@ -20,6 +20,11 @@ class Estimate:
     value: float
     interval: Interval | None
 
+    @property
+    def clear(self) -> bool:
+        """Of a difference: whether its interval excludes 0."""
+        return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

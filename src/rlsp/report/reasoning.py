@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rlsp.analysis import stored
 from rlsp.analysis.analyze import Account
-from rlsp.analysis.rates import Rate, Shift
-from rlsp.analysis.rows import Line, accounts, novelty_lines, time_lines
-from rlsp.behaviours.detectors import MEANING
+from rlsp.analysis.novelty import STEPS, WORDS
+from rlsp.analysis.rates import Shown
+from rlsp.analysis.rows import Line, novelty_lines, time_lines
+from rlsp.behaviours.detectors import DEFINITIONS, MEANING, Detector
 from rlsp.evaluation.benchmark import Estimate
 from rlsp.report import wording
 from rlsp.report.figures import Chart, heat
@@ -21,8 +22,9 @@ TIME = (
     "before its length. ρ: rank correlation."
 )
 NOVELTY = (
-    "Share of a response's runs of words, and of kinds of steps, that are nowhere in … († to other problems). The "
-    "base's own column says how new responses are to one another anyway; only what exceeds it is new."
+    f"Each response is read as runs of {WORDS} words, and of {STEPS} kinds of steps (which operation, a line's end, a "
+    "check's verdict). Share of its runs that the texts named on the left hold nowhere. The first column says how much "
+    "of that there is without any training: more than it is new, less is borrowed."
 )
 
 
@@ -37,10 +39,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """`words` explains the rows' names, below it."""
+
     title: str
     note: str
     columns: list[str]
     rows: list[tuple[str, list[Cell]]]
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,40 +59,39 @@ def read(run: Run, evaluations: Collection[str]) -> Reasoning | None:
     found = stored.read(run)
     if found is None or found.trained != next((name for name in stored.TRAINED if name in evaluations), None):
         return None
-    columns = accounts(found.analysis)
+    columns = found.analysis.accounts
     names = [each.name for each in columns]
-    tables = [_behaviours(MEANING[detector], each, names) for detector, each in found.analysis.behaviours.items()]
+    tables = [_behaviours(detector, each, names) for detector, each in found.analysis.behaviours.items()]
     if found.effects:
-        tables.append(_effects(found))
+        tables.append(_effects(found, names[-1]))
     tables.append(_lines("Thinking time", TIME, time_lines(found.analysis), names))
     tables.append(_lines("Is it new?", NOVELTY, novelty_lines(found.analysis), names))
     return Reasoning([table for table in tables if table.rows], _ledgers(columns))
 
 
-def _behaviours(meaning: str, behaviours: Mapping[str, Rate] | Mapping[str, Shift], names: Sequence[str]) -> Table:
-    rows = []
-    for name, each in behaviours.items():
-        if isinstance(each, Shift):
-            cells = [_share(each.first.share), _share(each.second.share), _points(each.difference)]
-        else:
-            cells = [_share(each.share)]
-        rows.append((name, cells))
-    columns = [*names, "difference, points"] if len(names) > 1 else list(names)
-    note = (
-        f"Share of responses that show it, {meaning}. A dot: the paired 95% interval of the difference excludes 0; "
-        "intervals are not corrected for looking at several behaviours."
+def _behaviours(detector: Detector, behaviours: Mapping[str, Shown], names: Sequence[str]) -> Table:
+    rows = [
+        (name, [*(_share(rate.share) for rate in each.rates), *(_points(change) for change in each.changes)])
+        for name, each in behaviours.items()
+    ]
+    *before, last = names
+    note = f"Share of responses that show it, {MEANING[detector]}." + (
+        f" What {last} has more or less than each of the others is in points. A dot: the paired 95% interval excludes "
+        "0; intervals are not corrected for looking at several behaviours."
+        if before
+        else ""
     )
-    return Table("Behaviours", note, columns, rows)
+    return Table("Behaviours", note, [*names, *(f"{last} − {each}" for each in before)], rows, DEFINITIONS[detector])
 
 
-def _effects(found: stored.RunAnalysis) -> Table:
+def _effects(found: stored.RunAnalysis, name: str) -> Table:
     rows = [
         (
             str(effect.behaviour),
             [
-                Cell(f"{effect.responses} / {effect.instead_of}"),
+                Cell(f"{effect.responses:,}"),
                 Cell(wording.percent(effect.after)),
-                Cell(wording.percent(effect.instead)),
+                Cell(wording.percent(effect.instead), f"of {effect.instead_of:,}"),
                 _points(effect.difference),
                 Cell(wording.percent(effect.again)),
             ],
@@ -95,11 +99,13 @@ def _effects(found: stored.RunAnalysis) -> Table:
         for effect in found.effects
     ]
     note = (
-        "Responses were cut at a place that shows the behaviour and sampled on from both sides of the cut: after it, "
-        "and from before it, where what does it again is left out (so many remain 'without'). What else the model does "
-        "there may be to repeat a line or to stop. A dot: the interval of the difference excludes 0."
+        f"An experiment on {name}'s own responses. Each was cut at one place that shows the behaviour. {name} went on "
+        "from behind that place, and, as another try, from before it; tries that did the same thing there once more "
+        "say nothing of doing without it and are set aside. What it does instead may be to repeat a line, or to stop. "
+        "A behaviour that it nearly always shows again there has nothing to be compared with and no row. A dot: the "
+        "interval of the difference excludes 0."
     )
-    columns = ["responses / without", "right after it", "right without", "difference, points", "did it again"]
+    columns = ["responses cut", "right: with it", "right: something else", "with − else, points", "same again"]
     return Table("Does it help?", note, columns, rows)
 
 
