@@ -48,7 +48,7 @@ bench-nano: .venv/installed  ## 5 seeds of the nano recipe, about an hour on two
 
 picture: .venv/installed  ## the README's pictures from the quickstart's run, analysed (needs chromium)
 	$(BIN)/pip install --quiet -c constraints.txt playwright
-	$(BIN)/rlsp analyze runs/quickstart
+	$(BIN)/rlsp analyze runs/quickstart --overwrite
 	$(BIN)/python benchmarks/pictures.py runs/quickstart docs
 
 base: .venv/installed  ## remake the nano base model that ships with the package

@@ -167,7 +167,7 @@ def test_a_run_is_searched_and_filtered(page: Page, finished: Run) -> None:
 def test_the_same_problem_stands_side_by_side(page: Page, finished: Run) -> None:
     opened(page, finished.path("report.html"))
     page.select_option('[name="group"]', label="RLSP")
-    expect(page.locator(".card h4")).to_have_text(["RLSP", "Base", "SFT"])
+    expect(page.locator(".card h4")).to_have_text(["Base", "SFT", "RLSP"])
 
 
 def test_the_advantages_of_tokens_are_shown(page: Page, finished: Run) -> None:
@@ -176,17 +176,17 @@ def test_the_advantages_of_tokens_are_shown(page: Page, finished: Run) -> None:
     page.locator('[data-part="list"]').focus()
     page.keyboard.press("ArrowDown")
     stored = list(read_records(finished.step_file("advantages", 2), Advantages))[1]
-    text = page.inner_text(".card pre").replace("verification", "")
+    text = page.inner_text(".card[aria-current] pre").replace("verification", "")
     page.select_option('[name="paint"]', "advantages")
     assert page.get_attribute('[data-part="list"]', "aria-activedescendant") == "option-1", "the choice stays"
-    assert len(page.inner_text(".card pre")) <= len(text)
-    first = page.locator(".card pre span").first
+    assert len(page.inner_text(".card[aria-current] pre")) <= len(text)
+    first = page.locator(".card[aria-current] pre span").first
     nonzero = next(value for value in stored.values if round(100 * value))
     expect(first).to_have_attribute("title", f"advantage {'+' if nonzero > 0 else '−'}{abs(nonzero):.2f}")
     expect(first).to_have_class(re.compile("^up " if nonzero > 0 else "^down "))
-    assert page.locator(".card pre mark").count() == 0
+    assert page.locator(".card[aria-current] pre mark").count() == 0
     page.select_option('[name="group"]', label="RLSP")
-    expect(page.locator(".card").first).to_contain_text("No advantages")
+    expect(page.locator(".card[aria-current]")).to_contain_text("No advantages")
 
 
 def test_by_keyboard_alone(page: Page, finished: Run) -> None:
@@ -245,7 +245,7 @@ def test_a_comparison_opens_and_is_filtered(page: Page, finished: Run, other: Ru
     expect(page.locator("#results")).to_contain_text("reward.alpha")
     page.select_option('[name="group"]', label="other, RLSP")
     assert count(page) == 60
-    expect(page.locator(".card h4").first).to_have_text("other, RLSP")
+    expect(page.locator(".card[aria-current] h4")).to_have_text("other, RLSP")
     page.locator("#training").scroll_into_view_if_needed()
     expect(page.locator("#training .js-plotly-plot").first).to_be_visible()
 
@@ -294,5 +294,5 @@ def test_hostile_text_stays_text(page: Page, finished: Run, tmp_path: Path) -> N
     build(run)
     opened(page, run.path("report.html"))
     page.select_option('[name="group"]', label="RLSP")
-    expect(page.locator(".card pre").first).to_contain_text('<b id="injected">')
+    expect(page.locator(".card[aria-current] pre")).to_contain_text('<b id="injected">')
     assert page.locator("#injected").count() == 0 and "RLSP report" in page.title()

@@ -161,7 +161,7 @@ def test_analyze_refuses_other_problems(tmp_path: Path) -> None:
     trained = write(tmp_path / "trained.jsonl", rows("\\boxed{2}", "\\boxed{4}"))
     done = CliRunner().invoke(app, ["analyze", str(trained), "--against", str(base)])
     assert done.exit_code != 0
-    assert "--common" in str(done.exception)
+    assert "--common" in str(done.exception) and "1 only in trained.jsonl" in str(done.exception)
     assert CliRunner().invoke(app, ["analyze", str(trained), "--against", str(base), "--common"]).exit_code == 0
 
 
@@ -188,6 +188,11 @@ def test_analyze_a_run(tmp_path: Path) -> None:
     assert [each.name for each in found.analysis.accounts] == ["Base", "SFT", "RLSP"]
     assert found.analysis.accounts[-1].figures.overall.responses == 6
     assert "How it reasons" in run.path("report.html").read_text()
+    again = CliRunner().invoke(app, ["analyze", str(run.directory), "--samples", "0"])
+    assert isinstance(again.exception, InputError) and "--overwrite" in str(again.exception)
+    run.path(stored.FILE).write_text("{}")
+    with pytest.raises(InputError, match="rlsp analyze"):
+        stored.read(run)
     for options in (["--against", str(run.directory)], ["--lenient"]):
         refused = CliRunner().invoke(app, ["analyze", str(run.directory), *options])
         assert isinstance(refused.exception, InputError)
@@ -196,4 +201,13 @@ def test_analyze_a_run(tmp_path: Path) -> None:
 def test_a_run_without_a_trained_model_is_not_analysed(tmp_path: Path) -> None:
     run = runs.create(tmp_path / "run", load(Recipe, "nano", SHRUNK))
     refused = CliRunner().invoke(app, ["analyze", str(run.directory)])
-    assert isinstance(refused.exception, InputError) and "--resume" in str(refused.exception)
+    assert isinstance(refused.exception, InputError) and "rlsp resume" in str(refused.exception)
+
+
+def test_nothing_is_new_where_there_is_nothing_to_compare_with() -> None:
+    alone = {"a": [word_patterns("one two three")]}
+    assert against(alone, alone) is None
+    assert against(alone, {}) is None
+    both = alone | {"b": [word_patterns("four five six")]}
+    found = against(alone, both)
+    assert found is not None and found.share.value == 1.0

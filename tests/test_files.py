@@ -202,6 +202,9 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     source.write_text("{}")
     with pytest.raises(InputError, match="is what is read"):
         files.check_writable(tmp_path / "." / "source.jsonl", overwrite=True, read=(None, source))
+    with pytest.raises(InputError, match=r"is what is read: .* another --spans"):
+        files.check_writable(source, overwrite=True, read=(tmp_path,), option="--spans")
+    files.check_writable(tmp_path / "new.jsonl", overwrite=True, read=(tmp_path,))
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a /proc")

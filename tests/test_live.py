@@ -104,9 +104,10 @@ def test_watching_on_a_log_file_says_each_step_and_ends_by_an_interrupt(run: Run
     command = [sys.executable, "-m", "rlsp", "watch", str(run.directory)]
     watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None
+    assert watching.stdout.readline().startswith("no page: ")
     lines = [watching.stdout.readline() for _ in range(2)]
     watching.send_signal(signal.SIGINT)
     rest, _ = watching.communicate(timeout=30)
     assert [line.split("  ")[0] for line in lines] == ["step 1", "step 2"]
-    assert "goes on" in rest and watching.returncode == 0
+    assert "no longer watched" in rest and watching.returncode == 0
     assert "token=" not in "".join(lines) + rest

@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from rlsp.behaviours.grounded import rates
 from rlsp.config import Recipe, load, to_toml
 from rlsp.config.exploration import ExplorationRecipe
 from rlsp.errors import InputError
 from rlsp.files import JsonLines, write_json, write_records
-from rlsp.report import build
-from rlsp.report.evaluations import BASE, Summary, difference
+from rlsp.report import build, glossary
+from rlsp.report.evaluations import BASE, Summary, difference, read_evaluations
 from rlsp.report.examples import QUOTAS, choose
 from rlsp.report.traces import MEANINGS, mark, visible
 from rlsp.report.training import rl_training
-from rlsp.runs import Run, create
+from rlsp.runs import Run, create, read_metrics
 from rlsp.tasks.countdown import problem, replay
 from rlsp.types import Exploration, Finish, Problem, Rollout, Score, Verdict
 
@@ -245,7 +246,7 @@ def test_lines_are_marked_by_executing_them() -> None:
     lines = mark(PROBLEMS[0], Rollout("p", 0, (1,), (2, 3), (-1.0, -1.0), text, Finish.EOS, 1.0, 0))
     assert lines is not None
     tags = [set(line.tags) for line in lines]
-    assert tags[0] == {"check: honest", "given up"}
+    assert tags[0] == {"✗ numbers not given", "check: honest", "given up"}, "13 is none of the numbers"
     assert tags[1] == {"✓ hits", "backtrack", "check: honest"}
     assert tags[2] == {"✓ hits", "repeat", "check: false", "given up", "✗ right line rejected"}
     assert tags[3] == {"✗ false arithmetic", "backtrack", "alternative"}
@@ -379,6 +380,29 @@ def test_long_training_is_smoothed(run: Run) -> None:
 def test_recipe_reads_back(run: Run) -> None:
     recipe = run.recipe()
     assert Recipe.model_validate(tomllib.loads(to_toml(recipe))) == recipe
+
+
+def test_the_page_says_what_its_models_are(run: Run) -> None:
+    assert ExplorationRecipe.model_fields.keys() == glossary.PARTS.keys()
+    html, _ = built(run)
+    told = {name: meaning for name, _, meaning in glossary.models(run.recipe(), read_evaluations(run))}
+    assert set(told) <= {"base", "self-consistency", "sft", "rlsp"} and "base" in told
+    for meaning in told.values():
+        assert str(escape(meaning)) in html
+    paid = minimal_recipe(exploration="length")
+    assert "0.8 × (1 if the answer is right, else 0) + 0.2 × exploration" in glossary.reward(paid)
+    unpaid = minimal_recipe(exploration="none", reward={"alpha": 1.0, "truncation": "keep"})
+    assert "nothing is paid for exploration" in glossary.reward(unpaid)
+
+
+def test_curves_say_where_they_begin_and_end(run: Run) -> None:
+    found = rl_training(run, run.recipe())
+    assert found is not None
+    accuracy = next(chart for chart in found.main if chart.identity == "rl-accuracy")
+    values = [each["accuracy"] for each in read_metrics(run.path("rl", "metrics.jsonl"))]
+    assert f"from {values[0]:.1%} to {values[-1]:.1%}" in accuracy.trend
+    cost = next(chart for chart in found.main if chart.identity == "rl-cost")
+    assert "tokens for each right answer from" in cost.trend
 
 
 def test_report_needs_neither_torch_nor_rl() -> None:

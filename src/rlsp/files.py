@@ -33,29 +33,38 @@ ZST_PIECE = 1 << 14
 """Bytes of a `.zst` file that are decompressed at a time."""
 
 
-def check_writable(path: Path, overwrite: bool, read: Iterable[Path | None] = (), directory: bool = False) -> None:
-    """Raises InputError, before any work, when `path` can't become a file (or `directory`) of results: it is one of the
-    files that are `read`, it exists and may not be overwritten or is of the other kind, or its parent is none."""
+def check_writable(
+    path: Path,
+    overwrite: bool,
+    read: Iterable[Path | None] = (),
+    directory: bool = False,
+    option: str = "--out",
+) -> None:
+    """Raises InputError, before any work, when `path`, given by `option`, can't become a file (or `directory`) of
+    results: it is, or is in, what is `read`, it exists and may not be overwritten or is of the other kind, or its
+    parent is none."""
     exists = True
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         exists = False
     except OSError as error:
-        raise InputError(f"{str(path)!r:.200} can't be written: {error.strerror}; give another --out") from None
+        raise InputError(f"{str(path)!r:.200} can't be written: {error.strerror}; give another {option}") from None
     if exists and not overwrite:
-        raise InputError(f"{path} exists: replace it by --overwrite, or give another --out")
+        raise InputError(f"{path} exists: replace it by --overwrite, or give another {option}")
     if exists and path.is_dir() is not directory:
-        raise InputError(f"{path} is {'no' if directory else 'a'} directory: give another --out")
-    if any(each is not None and os.path.realpath(each) == os.path.realpath(path) for each in read):
-        raise InputError(f"{path} is what is read: results would replace it; give another --out")
+        raise InputError(f"{path} is {'no' if directory else 'a'} directory: give another {option}")
+    here = Path(os.path.realpath(path))
+    for theirs in (Path(os.path.realpath(each)) for each in read if each is not None):
+        if here == theirs or (exists and theirs in here.parents):
+            raise InputError(f"{path} is what is read: results would replace it; give another {option}")
     parent = next(each for each in path.absolute().parents if each.exists())
     try:
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
         raise InputError(
-            f"{path} can't be written into {parent}: {error.strerror}; make it writable, or give another --out"
+            f"{path} can't be written into {parent}: {error.strerror}; make it writable, or give another {option}"
         ) from None
 
 
@@ -102,7 +111,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, _parse(line)
             except ValueError as error:
-                raise InputError(f"{path}:{number}: not JSON: {error}; write one whole object a line") from None
+                told = f"{error.msg} at character {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+                raise InputError(f"{path}:{number}: not JSON: {told}; write one whole object a line") from None
 
 
 def check_whole(path: Path) -> None:

@@ -56,6 +56,8 @@ KINDS = {
 """What a manifest holds."""
 SHOWN = 5
 """So many differences between recipes are told."""
+LENGTH_BY_LEVEL = "length_by_level"
+"""The metric of an RL step that says whether harder problems get longer responses: Spearman's ρ with the level."""
 PACKAGES = ("rlsp", "torch", "transformers", "tokenizers", "safetensors")
 
 

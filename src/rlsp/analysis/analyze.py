@@ -114,7 +114,7 @@ def pair(read: Read, base: Read, common: bool = False) -> tuple[Read, Read]:
     Raises:
         InputError: the problems differ, or none are the same.
     """
-    shared = paired.pair(base.graded, read.graded, common)[0].keys()
+    shared = paired.pair(base.graded, read.graded, common, (base.name, read.name))[0].keys()
     return _only(read, shared), _only(base, shared)
 
 

@@ -53,7 +53,7 @@ def patterns(parts: Sequence[Hashable], length: int) -> frozenset[Pattern]:
 
 def against(responses: Patterns, references: Patterns) -> Novelty | None:
     """What is new in each problem's responses to all references of other problems: an answer to the same question says
-    much the same. None when no response holds a pattern.
+    much the same. None when no response holds a pattern, or no reference of another problem does.
 
     With the same responses on both sides it says how new these are to one another.
     """
@@ -61,10 +61,11 @@ def against(responses: Patterns, references: Patterns) -> Novelty | None:
     for problem, group in references.items():
         for pattern in frozenset().union(*group):
             holder[pattern] = None if holder.get(pattern, problem) != problem else problem
+    others = {problem for problem, group in references.items() if any(group)}
     shares: list[float] = []
     for problem, group in responses.items():
         held = [each for each in group if each]
-        if held:
+        if held and others - {problem}:
             fresh = [{pattern for pattern in each if holder.get(pattern, problem) == problem} for each in held]
             shares.append(sum(len(few) / len(every) for few, every in zip(fresh, held, strict=True)) / len(held))
     if not shares:

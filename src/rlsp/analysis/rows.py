@@ -25,7 +25,8 @@ class Line:
 def time_lines(analysis: Analysis) -> list[Line]:
     """Accuracy, and what it costs."""
     last = analysis.accounts[-1]
-    unit = last.ledger.unit
+    unit, n = last.ledger.unit, last.figures.samples
+    accuracy = "accuracy" if n == 1 else f"accuracy (avg@{n})"
 
     def line(label: str, kind: Kind, value: Callable[[Account], Estimate | None]) -> Line:
         return Line(label, kind, [value(each) for each in analysis.accounts])
@@ -34,7 +35,7 @@ def time_lines(analysis: Analysis) -> list[Line]:
         return lambda each: length(each.figures.by_level[level]) if level in each.figures.by_level else None
 
     lines = [
-        line("accuracy (avg@n)", "share", lambda each: each.figures.overall.accuracy),
+        line(accuracy, "share", lambda each: each.figures.overall.accuracy),
         *(
             line(f"pass@{k}", "share", lambda each, k=k: each.figures.pass_at.get(k))  # type: ignore[misc]
             for k in last.figures.pass_at

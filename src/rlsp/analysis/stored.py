@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rlsp.analysis.analyze import Analysis
 from rlsp.analysis.effects import Effect
+from rlsp.errors import InputError
 from rlsp.files import read_json, write_json
 from rlsp.runs import Run
 from rlsp.types import from_json, to_json
@@ -31,4 +32,9 @@ def write(run: Run, found: RunAnalysis) -> None:
 def read(run: Run) -> RunAnalysis | None:
     """None before there is one. Raises InputError when the file holds something else."""
     path = run.path(FILE)
-    return from_json(RunAnalysis, read_json(path), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return from_json(RunAnalysis, read_json(path), str(path))
+    except InputError as error:
+        raise InputError(f"{error}; make it anew by `rlsp analyze {run.directory} --overwrite`") from None

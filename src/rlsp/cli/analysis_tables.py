@@ -35,14 +35,14 @@ def print_analysis(analysis: Analysis, headings: Sequence[str] = ("base", "this"
     ))  # fmt: skip
     console.print()
     for detector, behaviours in analysis.behaviours.items():
-        _print_behaviours(f"Behaviours, {MEANING[detector]}: share of responses", behaviours, headings)
+        _print_behaviours(f"Behaviours, {MEANING[detector]}", behaviours, headings)
     _print_lines("Thinking time, and what it buys", time_lines(analysis), headings)
     _print_lines("Novelty: share of runs of words and of kinds of steps", novelty_lines(analysis), headings)
 
 
 def _print_behaviours(title: str, behaviours: Mapping[str, Shown], headings: Sequence[str]) -> None:
     *before, last = headings
-    shown = titled(f"{title} (95 %)")
+    shown = titled(title)
     shown.add_column("")
     more = [f"{last} − {each}" for each in before] or ["times"]
     for heading in (*headings, *more):
@@ -54,9 +54,10 @@ def _print_behaviours(title: str, behaviours: Mapping[str, Shown], headings: Seq
         )
     console.print(shown)
     if before:
-        say("differences in points; * the paired interval excludes 0, uncorrected for looking at several behaviours")
+        say("share of responses that show it, and differences in points, with 95 % intervals;")
+        say("* the paired interval excludes 0, uncorrected for looking at several behaviours")
     else:
-        say("times: how often a response shows it, on average")
+        say("share of responses that show it, with its 95 % interval; times: how often one does, on average")
     console.print()
 
 

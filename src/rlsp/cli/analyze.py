@@ -62,12 +62,12 @@ def analyze(
         }  # fmt: skip
         if given := [option for option, value in reading.items() if value]:
             raise InputError(f"{responses} is a run, which holds what it needs: leave out {', '.join(given)}")
-        _analyze_run(Run(responses), samples, judging(deadline=deadline, trusted_code=trust))
+        _analyze_run(Run(responses), samples, judging(deadline=deadline, trusted_code=trust), overwrite)
         return
     if samples is not None:
         raise InputError("--samples needs a model to sample from: give a run directory")
     if spans is not None:
-        check_writable(spans, overwrite, (responses, against, demonstrations, problems))
+        check_writable(spans, overwrite, (responses, against, demonstrations, problems), option="--spans")
     settings = judging(lenient, deadline, trust)
     from rlsp.analysis import analyze as analysis
     from rlsp.cli.analysis_tables import print_analysis
@@ -84,13 +84,17 @@ def analyze(
         write_records(spans, analysis.places(model))
 
 
-def _analyze_run(run: Run, samples: int | None, settings: Settings) -> None:
+def _analyze_run(run: Run, samples: int | None, settings: Settings, overwrite: bool) -> None:
     from rlsp.analysis.stored import FILE
     from rlsp.cli.analysis_tables import print_analysis, print_effects
     from rlsp.engines import analysis
     from rlsp.report import build
 
     run.manifest()
+    if run.path(FILE).exists() and not overwrite:
+        raise InputError(
+            f"{run.path(FILE)} exists: `rlsp report {run.directory}` shows it; make it anew by --overwrite"
+        )
     with runs.locked(run.directory), LiveProgress() as progress:
         found = analysis.of_run(run, analysis.SAMPLES if samples is None else samples, progress, settings)
     print_analysis(found.analysis, [each.name for each in found.analysis.accounts])

@@ -14,6 +14,7 @@ from rich.text import Text
 from rlsp.cli.options import RunArgument
 from rlsp.cli.progress import console
 from rlsp.cli.terminal import clean, say
+from rlsp.errors import InputError
 from rlsp.runs import Run, read_metrics
 
 COLUMNS = {
@@ -21,7 +22,7 @@ COLUMNS = {
     "accuracy": "accuracy",
     "held_out_accuracy": "held out",
     "length": "tokens",
-    "exploration": "exploration",
+    "exploration": "explore",
     "behaviour/checks": "checks",
     "behaviour/backtracks": "backtracks",
     "entropy": "entropy",
@@ -29,6 +30,7 @@ COLUMNS = {
 }
 ROWS = 15
 SECONDS = 2.0
+TRIES = 4
 
 
 def watch(
@@ -47,31 +49,47 @@ def watch(
         say(f"page: {server.address}")
     try:
         if not console.is_terminal:
+            say("no page: the output is no terminal, and the page's address holds a token")
             _follow(source)
             return
-        with Live(_table(source), console=console, refresh_per_second=1) as live:
+        with Live(_table(source, _metrics(source)), console=console, refresh_per_second=1) as live:
             while True:
                 time.sleep(SECONDS)
-                live.update(_table(source))
+                live.update(_table(source, _metrics(source)))
     except KeyboardInterrupt:
-        say("the run goes on without being watched")
+        say("no longer watched; nothing else has changed")
+
+
+def _metrics(run: Run) -> list[dict[str, float]]:
+    """Read again where a line was only half written.
+
+    Raises:
+        InputError: it stays broken.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return read_metrics(run.path("rl", "metrics.jsonl"))
+        except InputError:
+            time.sleep(SECONDS / TRIES)
+    return read_metrics(run.path("rl", "metrics.jsonl"))
 
 
 def _follow(run: Run) -> None:
     """A line a step: a log file has no rows to draw over."""
     seen = 0
     while True:
-        metrics = read_metrics(run.path("rl", "metrics.jsonl"))
+        metrics = _metrics(run)
         for each in metrics[seen:]:
             say("  ".join(f"{label} {_written(each[key])}" for key, label in COLUMNS.items() if key in each))
         seen = len(metrics)
         time.sleep(SECONDS)
 
 
-def _table(run: Run) -> Table:
-    metrics = read_metrics(run.path("rl", "metrics.jsonl"))
+def _table(run: Run, metrics: list[dict[str, float]]) -> Table | Text:
     stages = ", ".join(run.manifest()["stages"]) or "none yet"
     title = Text(clean(f"{run.name}: {len(metrics)} RL steps; finished: {stages}"))
+    if not metrics:
+        return title
     table = Table(title=title, title_justify="left", box=None)
     shown = [key for key in COLUMNS if any(key in each for each in metrics)]
     for key in shown:
@@ -82,4 +100,4 @@ def _table(run: Run) -> Table:
 
 
 def _written(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"

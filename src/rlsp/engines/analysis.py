@@ -36,7 +36,9 @@ def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRIC
     made = run.evaluations()
     trained = next((name for name in stored.TRAINED if name in made), None)
     if trained is None:
-        raise InputError(f"{run.directory} has no evaluation of a trained model yet: finish it by --resume")
+        raise InputError(
+            f"{run.directory} has no evaluation of a trained model yet: finish it by `rlsp resume {run.directory}`"
+        )
     problems = list(read_records(run.path("problems", "test.jsonl"), Problem))
     model, rollouts = _read(run, trained, made[trained]["label"], problems)
     before = [

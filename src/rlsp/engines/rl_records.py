@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 from rlsp import checkpoints
@@ -12,13 +14,14 @@ from rlsp.checkpoints import Checkpoint
 from rlsp.config import Recipe
 from rlsp.engines.keeper import Keeper
 from rlsp.errors import Diverged
+from rlsp.evaluation.statistics import rank_correlation
 from rlsp.files import JsonLines, check_whole, write_records
 from rlsp.rl.alarms import Watch
 from rlsp.rl.batch import experience_tensors
 from rlsp.rl.health import Check, Vigil, of_rollouts
 from rlsp.rl.loop import DivergedError, Iteration, Training
-from rlsp.runs import Run
-from rlsp.types import Alarm, to_json
+from rlsp.runs import LENGTH_BY_LEVEL, Run
+from rlsp.types import Alarm, Problem, Rollout, to_json
 
 KINDS = ("rollouts", "scores", "advantages")
 DIVERGED = ("rl", "diverged")
@@ -57,7 +60,7 @@ class RlRecords:
         behaviours = rates(iteration.problems, iteration.rollouts)
         counted = {f"behaviour/{behaviour}": value for behaviour, value in behaviours.items()}
         self.seconds.write({"step": step} | iteration.seconds)
-        self.metrics.write({"step": step} | metrics | counted)
+        self.metrics.write({"step": step} | metrics | counted | _by_level(iteration.problems, iteration.rollouts))
         if (accuracy := metrics.get("held_out_accuracy")) is not None:
             self.keeper.measured(step - 1, accuracy)
         return alarms, self.vigil.see(of_rollouts(self.recipe, iteration.rollouts, iteration.scores))
@@ -114,6 +117,13 @@ class RlRecords:
                     path.unlink()
             for step in range(1, checkpoint.step + 1):
                 check_whole(self.out.step_file(kind, step))
+
+
+def _by_level(problems: Sequence[Problem], rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Whether harder problems got longer responses; nothing where levels or lengths do not differ."""
+    levels = {problem.id: problem.level for problem in problems}
+    rho = rank_correlation([each.length for each in rollouts], [levels[each.problem_id] for each in rollouts])
+    return {} if isnan(rho) else {LENGTH_BY_LEVEL: rho}
 
 
 def step_of(path: Path) -> int:

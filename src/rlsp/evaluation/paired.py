@@ -42,12 +42,16 @@ class Comparison:
 
 
 def pair(
-    first: Sequence[Graded], second: Sequence[Graded], common: bool = False
+    first: Sequence[Graded],
+    second: Sequence[Graded],
+    common: bool = False,
+    names: tuple[str, str] = ("the first file", "the second"),
 ) -> tuple[dict[str, list[Graded]], dict[str, list[Graded]]]:
     """Both models' verdicts by problem, the same problems in the same order.
 
     Args:
         common: leave out what only one of them was asked.
+        names: what a reader calls the two.
 
     Raises:
         InputError: the problems differ, or none are the same.
@@ -56,14 +60,14 @@ def pair(
     shared = [problem for problem in mine if problem in yours]
     if not shared:
         raise InputError(
-            f"no problem is in both files: the first holds {next(iter(mine))!r}, the second {next(iter(yours))!r}; "
+            f"no problem is in both files: {names[0]} holds {next(iter(mine))!r}, {names[1]} {next(iter(yours))!r}; "
             "compare the same problems under the same verifier"
         )
     if not common and not len(shared) == len(mine) == len(yours):
         only = next(problem for problem in (*mine, *yours) if problem not in mine or problem not in yours)
         raise InputError(
-            f"the problems differ: {len(mine) - len(shared)} only in the first file, {len(yours) - len(shared)} only "
-            f"in the second, e.g. {only!r}; compare the {len(shared)} of both by --common"
+            f"the problems differ: {len(mine) - len(shared)} only in {names[0]}, {len(yours) - len(shared)} only "
+            f"in {names[1]}, e.g. {only!r}; compare the {len(shared)} of both by --common"
         )
     return {problem: mine[problem] for problem in shared}, {problem: yours[problem] for problem in shared}
 

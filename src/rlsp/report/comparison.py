@@ -86,7 +86,9 @@ def _entries(runs: Sequence[Run]) -> list[Entry]:
         evaluations = read_evaluations(run)
         last = next((each for wanted in LAST for each in evaluations if each.name == wanted), None)
         if last is None:
-            raise InputError(f"{run.directory} has no evaluation yet: finish it by --resume, or leave it out")
+            raise InputError(
+                f"{run.directory} has no evaluation yet: finish it by `rlsp resume {run.directory}`, or leave it out"
+            )
         first = entries[0] if entries else None
         difference = compare(first.run, first.last, last, run) if first else None
         entries.append(Entry(name, run, evaluations, last, difference, LINE_STYLES[number]))

@@ -15,6 +15,7 @@
     for (let i = 2; i < each.length; i += 3) bits |= 1 << each[i];
     return bits;
   });
+  const several = data.groups.map((_, g) => sample.some((each, i) => each > 0 && group[i] === g));
   const ROW = 46;
   const list = find("list"), rows = find("rows"), count = find("count"), detail = find("detail"), form = find("filters");
   let chosen = text.map((_, i) => i);
@@ -30,7 +31,7 @@
 
   function filter() {
     const values = Object.fromEntries(new FormData(form));
-    const words = values.search.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = (values.search.toLowerCase().match(/"[^"]+"|[^\s"]+/g) ?? []).map((each) => each.replaceAll('"', ""));
     const wanted = values.behaviour === "" ? -1 : Number(values.behaviour);
     const least = number(values.least, 0), most = number(values.most, Infinity);
     chosen = [];
@@ -49,7 +50,7 @@
       chosen.sort((a, b) => sign * (length[a] - length[b]) || a - b);
     }
     const right = chosen.reduce((sum, i) => sum + correct[i], 0);
-    const share = chosen.length ? `, ${((100 * right) / chosen.length).toFixed(1)}% right` : "";
+    const share = chosen.length ? `, ${((100 * right) / chosen.length).toFixed(1)}% of them right` : "";
     count.textContent = `${chosen.length.toLocaleString("en")} of ${text.length.toLocaleString("en")} responses${share}`;
     active = 0;
     list.scrollTop = 0;
@@ -100,20 +101,24 @@
     }
     const i = chosen[active], at = data.problems[problem[i]];
     const same = [];
-    for (let j = 0; j < text.length; j++) if (j !== i && problem[j] === problem[i]) same.push(j);
+    for (let j = 0; j < text.length; j++) if (problem[j] === problem[i]) same.push(j);
+    const first = Math.max(0, Math.min(same.indexOf(i) - (data.most >> 1), same.length - data.most));
+    const cards = same.slice(first, first + data.most).map((each) => card(each, each === i));
     detail.replaceChildren(
       element("p", { class: "question" }, at.question),
       element("p", { class: "verdict" }, `Reference answer: ${at.answer || "–"}${at.level ? ` · level ${at.level}` : ""} · `, element("code", {}, at.id)),
-      element("div", { class: "side", tabindex: "0", role: "region", "aria-label": "Responses to this problem, side by side" }, card(i), ...same.slice(0, data.most).map(card)),
-      element("p", { class: "note" }, same.length > data.most ? `${same.length - data.most} more responses to this problem: search for it.` : ""),
+      element("div", { class: "side", tabindex: "0", role: "region", "aria-label": "Responses to this problem, side by side" }, ...cards),
+      element("p", { class: "note" }, same.length > data.most ? `${same.length - data.most} more responses to this problem: search for its question in quotes.` : ""),
     );
+    const side = detail.querySelector(".side");
+    side.scrollLeft = side.querySelector("[aria-current]").offsetLeft - side.offsetLeft;
   }
 
-  function card(i) {
-    const made = element("article", { class: "card" });
+  function card(i, current) {
+    const made = element("article", { class: "card", ...(current ? { "aria-current": "true" } : {}) });
     const cutOff = cut[i] ? ", cut off" : "";
     made.append(
-      element("h4", {}, `${data.groups[group[i]]}${sample[i] ? `, sample ${sample[i]}` : ""}`),
+      element("h4", {}, `${data.groups[group[i]]}${several[group[i]] ? `, sample ${sample[i] + 1}` : ""}`),
       element("p", { class: "verdict" }, verdict(i), ` ${data.reasons[reason[i]]} · ${length[i]} ${data.unit}${cutOff}${answer[i] ? ` · answer ${answer[i]}` : ""}`),
     );
     const weighed = painted() === "advantages";

@@ -17,7 +17,7 @@ from itertools import accumulate
 from markupsafe import Markup
 from tokenizers import Tokenizer
 
-from rlsp.behaviours.detectors import spans
+from rlsp.behaviours.detectors import Detector, detector, spans
 from rlsp.behaviours.spans import Behaviour
 from rlsp.evaluation.evaluate import Summary
 from rlsp.files import read_records
@@ -114,7 +114,7 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
             "sample": [each.sample for each in kept],
             "correct": [int(each.verdict.correct) for each in kept],
             "reason": [reasons.index(str(each.verdict.reason)) for each in kept],
-            "answer": [visible(each.verdict.answer)[:200] for each in kept],
+            "answer": ["" if _derives(each.problem) else visible(each.verdict.answer)[:200] for each in kept],
             "length": [each.length for each in kept],
             "cut": [int(bool(each.cut)) for each in kept],
             "text": [visible(each.text) for each in kept],
@@ -134,6 +134,11 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
         unit,
         bool(sizes),
     )
+
+
+def _derives(problem: Problem) -> bool:
+    """Whether the answer is the derivation itself, which nobody wants to read in its canonical form."""
+    return detector(problem) is Detector.GROUNDED
 
 
 def _even(responses: Sequence[Response]) -> list[Response]:

@@ -4,7 +4,7 @@ every colour. Text and grid take their colour from the page's style sheet, and t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -81,7 +81,8 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A figure with its words. `description` stands in for the picture; `figure` is JSON, safe inside a script."""
+    """A figure with its words. `description` stands in for the picture; `figure` is JSON, safe inside a script;
+    `trend`: where its curves begin and end."""
 
     identity: str
     title: str
@@ -90,6 +91,7 @@ class Chart:
     keys: Sequence[Key]
     figure: Markup
     height: int
+    trend: str = ""
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
@@ -119,8 +121,7 @@ def lines(
             continue
         if window > 1:
             pale = {"color": each.style.colour, "width": 1}
-            figure.add_scatter(**common, y=list(each.y), mode="lines", line=pale, opacity=0.35)
-            common["hoverinfo"] = "skip"
+            figure.add_scatter(**common, y=list(each.y), mode="lines", line=pale, opacity=0.35, hoverinfo="skip")
         if each.style.marked:
             common["marker"] = {"symbol": each.style.symbol, "size": 8, "maxdisplayed": MARKS}
         mode = "lines+markers" if each.style.marked else "lines"
@@ -131,7 +132,8 @@ def lines(
         figure.update_yaxes(tickformat=".0%")
     entries = [Key(each.label, each.style, True, each.points or each.style.marked) for each in series]
     keys = entries if len(series) > 1 else []
-    return _chart(identity, title, caption, "; ".join(_trend(each, window, percent) for each in series), keys, figure)
+    trend = "; ".join(_trend(each, window, percent) for each in series)
+    return replace(_chart(identity, title, caption, trend, keys, figure), trend=trend)
 
 
 def accuracy_by_stage(evaluations: Sequence[Summary]) -> Chart:
@@ -166,8 +168,9 @@ def accuracy_against_tokens(entries: Sequence[tuple[str, Summary, Style]]) -> Ch
     return _chart("accuracy-against-tokens", "Accuracy against tokens", caption, described, keys, figure)
 
 
-def by_level(evaluations: Sequence[Summary], tokens: bool) -> Chart:
-    """Accuracy with intervals, or tokens a problem, level by level, the evaluations side by side."""
+def by_level(evaluations: Sequence[Summary], tokens: bool, told: str = "") -> Chart:
+    """Accuracy with intervals, or tokens a problem, level by level, the evaluations side by side; `told`: what makes a
+    level."""
     figure = _figure(280)
     look = styles([each.name for each in evaluations])
     levels = sorted({level for each in evaluations for level in each.by_level})
@@ -186,9 +189,9 @@ def by_level(evaluations: Sequence[Summary], tokens: bool) -> Chart:
     described = "the same numbers stand in the table by level below"
     keys = [Key(each.label, look[each.name], tokens, True) for each in evaluations]
     if tokens:
-        caption = "Look for time spent where it is needed: more tokens at harder levels, not everywhere."
+        caption = f"{told} Look for time spent where it is needed: more tokens where accuracy is low, not everywhere."
         return _chart("tokens-by-level", "Tokens a problem by level", caption, described, keys, figure)
-    caption = "Bars are 95% intervals. Look for gains at hard levels, and for losses at easy ones."
+    caption = f"{told} Bars are 95% intervals. Look for gains where the base is weak, and for losses where it is not."
     return _chart("accuracy-by-level", "Accuracy by level", caption, described, keys, figure)
 
 
@@ -280,6 +283,7 @@ def _figure(height: int) -> go.Figure:
         showlegend=False,
         dragmode=False,
         hovermode="x unified",
+        hoverlabel={"namelength": -1},
     )
     figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True, automargin=True, title={"standoff": 6})
     figure.update_yaxes(gridcolor=GREY, gridwidth=1, zerolinecolor=GREY, fixedrange=True, automargin=True, nticks=6)
@@ -292,6 +296,6 @@ def _chart(identity: str, title: str, caption: str, description: str, keys: Sequ
 
 
 def _trend(series: Series, window: int, percent: bool) -> str:
-    first, last = smooth(series.y, window)[0], smooth(series.y, window)[-1]
+    means = list(series.y) if series.points else smooth(series.y, window)
     form = ".1%" if percent else ".3g"
-    return f"{series.label} from {first:{form}} to {last:{form}}"
+    return f"{series.label} from {means[0]:{form}} to {means[-1]:{form}}"

@@ -18,6 +18,7 @@ from rlsp.runs import Run
 
 HOST = "127.0.0.1"
 RESTS = 10.0
+TRIES = 3
 WATCHED = ("manifest.json", "analysis.json", "sft/metrics.jsonl", "rl/metrics.jsonl", "rl/alarms.jsonl")
 """What grows or changes while a run goes on."""
 
@@ -29,19 +30,27 @@ class Watched:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._lock = Lock()
-        self._version, self._page, self._rests_until = "", "", 0.0
+        self._version, self._page, self._rests_until, self._failures = "", "", 0.0, 0
 
     def version(self) -> str:
         """Another one when the run has got further and its page may be built again."""
         return self._version if time.monotonic() < self._rests_until else self._state()
 
     def page(self) -> str:
-        """The HTML. Raises InputError when a file of the run can't be read."""
+        """The HTML. Raises InputError when a file of the run can't be read, TRIES times in a row once there is a page:
+        a line may be half written."""
         with self._lock:
             version = self.version()
             if version != self._version or not self._page:
                 began = time.monotonic()
-                self._page, self._version = render(self.run, live=version), version
+                try:
+                    self._page, self._version = render(self.run, live=version), version
+                except InputError:
+                    self._failures += 1
+                    if not self._page or self._failures >= TRIES:
+                        raise
+                    return self._page
+                self._failures = 0
                 self._rests_until = time.monotonic() + RESTS * (time.monotonic() - began)
             return self._page
 

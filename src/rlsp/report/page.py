@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from rlsp.config import to_toml
 from rlsp.evaluation.evaluate import Summary
-from rlsp.report import explorer, reasoning, wording
+from rlsp.report import explorer, glossary, reasoning, wording
 from rlsp.report.alarms import none_raised, read_alarms
 from rlsp.report.evaluations import BASE, Difference, compare, read_evaluations
 from rlsp.report.examples import choose
@@ -24,6 +24,7 @@ from rlsp.report.figures import Chart, accuracy_against_tokens, accuracy_by_stag
 from rlsp.report.traces import MEANINGS
 from rlsp.report.training import rl_training, sft_chart
 from rlsp.runs import Run
+from rlsp.tasks import GENERATED
 
 FOLDER = Path(__file__).parent
 AFTER = ("rlsp", "sft")
@@ -77,7 +78,8 @@ def render(run: Run, live: str = "") -> str:
     if len(evaluations) > 1:
         result_charts.append(accuracy_against_tokens([(each.label, each, look[each.name]) for each in evaluations]))
     if with_levels:
-        result_charts += [by_level(with_levels, tokens=False), by_level(with_levels, tokens=True)]
+        told = glossary.levels(GENERATED[recipe.task.name].LEVELS if recipe.task.name in GENERATED else None)
+        result_charts += [by_level(with_levels, tokens, told) for tokens in (False, True)]
     training, sft, reasons = (
         rl_training(run, recipe),
         sft_chart(run),
@@ -96,6 +98,7 @@ def render(run: Run, live: str = "") -> str:
         manifest=manifest,
         headline=wording.headline(base, last.evaluation if last else None, last.difference if last else None),
         part_of_rl=_part_of_rl(run, evaluations),
+        models=glossary.models(recipe, evaluations),
         base=base,
         last=last,
         rows=rows,
@@ -152,7 +155,8 @@ def _part_of_rl(run: Run, evaluations: Sequence[Summary]) -> str:
     by_name = {each.name: each for each in evaluations}
     if not {"sft", "rlsp"} <= by_name.keys():
         return ""
-    return wording.part_of_rl(compare(run, by_name["sft"], by_name["rlsp"]))
+    change = wording.part_of_rl(compare(run, by_name["sft"], by_name["rlsp"]))
+    return f"{change} Besides: {glossary.part_of_rl(by_name['sft'], by_name['rlsp'])}"
 
 
 def _last(rows: list[Row]) -> Row | None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlsp.config import Recipe, RewardRecipe
+from rlsp.report import glossary
 from rlsp.report.figures import LINE_STYLES, Chart, Series, lines, smooth
 from rlsp.report.wording import compact, duration
-from rlsp.runs import Run, read_metrics
+from rlsp.runs import LENGTH_BY_LEVEL, Run, read_metrics
 
 Metrics = Mapping[str, float]
 
@@ -28,9 +29,12 @@ SHARES = {
     "behaviour/honest_share": "honest checks",
     "behaviour/true_share": "lines of true arithmetic",
     "truncated": "truncated responses",
-    "single_verdict_groups": "problems with one verdict",
+    "single_verdict_groups": "problems all right or all wrong",
     "zero_advantage": "responses that taught nothing",
 }
+COST_KEY = "tokens_per_right"
+COST = {COST_KEY: "tokens for each right answer"}
+ALLOCATION = {LENGTH_BY_LEVEL: "ρ of length and level"}
 LENGTHS = {"length": "all", "length_right": "right answers", "length_wrong": "wrong answers"}
 HEALTH = {
     "kl": (
@@ -48,6 +52,7 @@ HEALTH = {
 }
 TABLE = {
     "accuracy": "accuracy",
+    LENGTH_BY_LEVEL: "ρ of length and level",
     "held_out_accuracy": "accuracy, held-out problems",
     "exploration": "exploration reward",
     "reward": "reward",
@@ -85,7 +90,9 @@ def sft_chart(run: Run) -> Chart | None:
     loss = _series(metrics, {"loss": "loss"})
     if not loss:
         return None
-    caption = "Cross-entropy on the demonstrations, nats a token. Look for a fall that flattens, not for zero."
+    caption = (
+        "Cross-entropy on the demonstrations, nats a token. Look for a fall that flattens (one epoch may end first)."
+    )
     return lines("sft-loss", "Loss on demonstrations", caption, loss, window_of(len(metrics)))
 
 
@@ -110,19 +117,23 @@ def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> lis
     reward = _series(metrics, _reward_labels(recipe.reward))
     parts = {f"exploration/{name}": name for name in recipe.exploration.parts}
     charts = [
-        ("accuracy", "Accuracy", "Look for a rise. A rise in training problems alone is memory, not skill.",
-         accuracy, True),
-        ("length", "Response length", "Tokens a response. Look for growth that accuracy follows; the cap is "
-         f"{recipe.sampling.max_response_tokens:,}.", _series(metrics, LENGTHS), False),
+        ("accuracy", "Accuracy", f"Look for a rise{_held_out(recipe)}.", accuracy, True),
+        ("length", "Response length", "Tokens a response. Growth that accuracy follows is thinking; growth alone is "
+         f"padding. The cap is {recipe.sampling.max_response_tokens:,}.", _series(metrics, LENGTHS), False),
+        ("cost", "Tokens for each right answer", "All that was sampled, for each answer that was right. Falling: "
+         "thinking pays better.", _series(_with_cost(metrics), COST), False),
+        ("allocation", "Longer where it is harder?", "Rank correlation ρ of a response's length with its problem's "
+         "level: 0, effort without regard to difficulty; 1, strictly by it.", _series(metrics, ALLOCATION), False),
         ("reward", "The two parts of the reward", _reward_caption(recipe.reward), reward, False),
         ("exploration", "The parts of the exploration reward", "Each before its weight. If one grows and accuracy does "
          "not, that one is being gamed.", _series(metrics, parts) if len(parts) > 1 else [], False),
         ("behaviours", "Behaviours", "Mean count a response, found by executing it. Look for checks and backtracks "
-         "appearing, without repeats.", _series(metrics, BEHAVIOURS), False),
-        ("judgement", "Errors of judgement", "Mean count a response. Both should fall: a right line thrown away, a "
-         "wrong line kept.", _series(metrics, JUDGEMENTS), False),
-        ("shares", "Shares", "Checks should be honest and arithmetic true; truncation and problems with one verdict "
-         "teach little.", _series(metrics, SHARES), True),
+         "that grow, or stay where SFT has brought them, while accuracy rises; not for repeats.",
+         _series(metrics, BEHAVIOURS), False),
+        ("judgement", "Errors of judgement", "Mean count a response: a right line thrown away, a wrong line kept. Both "
+         "should be near 0.", _series(metrics, JUDGEMENTS), False),
+        ("shares", "Shares", "Checks should be honest and arithmetic true. Truncated responses teach little, nor do "
+         "problems whose samples are all right or all wrong.", _series(metrics, SHARES), True),
     ]  # fmt: skip
     return [
         lines(f"rl-{identity}", title, caption, series, window, percent) if series else None
@@ -130,18 +141,36 @@ def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> lis
     ]
 
 
+def _held_out(recipe: Recipe) -> str:
+    if recipe.probe is None:
+        return ""
+    return (
+        f"; one in training problems alone is memory, not skill. Held out are {recipe.probe.problems} problems, "
+        "neither trained on nor among the test problems"
+    )
+
+
+def _with_cost(metrics: Sequence[Metrics]) -> list[Metrics]:
+    cost = COST_KEY
+    return [
+        {**each, cost: each["length"] / each["accuracy"]}
+        for each in metrics
+        if each.get("accuracy") and "length" in each
+    ]
+
+
 def _reward_caption(reward: RewardRecipe) -> str:
-    formula = "Eq. 1, before its signals are normalised apart" if reward.mix == "advantage" else "Eq. 1"
-    return f"{formula}. If exploration rises while accuracy does not, the reward is being gamed."
+    apart = ", before the two are normalised apart" if reward.mix == "advantage" else ""
+    return (
+        f"What is paid for being right, and what for exploring{apart} (Eq. 1 of the paper). A charge is below 0. If "
+        "exploration rises while accuracy does not, the reward is being gamed."
+    )
 
 
 def _reward_labels(reward: RewardRecipe) -> dict[str, str]:
     if reward.mode == "paper_code":
         return {"reward": "total, as the authors' code computes it"}
-    if reward.schedule.kind == "constant":
-        correctness, exploration = f"{reward.alpha:g}", f"{1 - reward.alpha:g}"
-    else:
-        correctness, exploration = "α", "(1 − α)"
+    correctness, exploration = glossary.weights(reward)
     return {
         "reward": "total",
         "reward_correctness": f"{correctness} × accuracy",
@@ -197,7 +226,8 @@ def _table(metrics: Sequence[Metrics], window: int) -> Table:
     for key, label in TABLE.items():
         present = [each for each in metrics if key in each]
         if present:
-            means = smooth([each[key] for each in present], window)
+            values = [each[key] for each in present]
+            means = smooth(values, window) if len(present) == len(metrics) else values
             by_step = {int(each["step"]): mean for each, mean in zip(present, means, strict=True)}
             rows.append((label, [compact(by_step.get(step)) for step in steps]))
     return Table(steps, rows)

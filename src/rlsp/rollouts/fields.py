@@ -114,7 +114,7 @@ def column(value: Any, key: str, count: int, several: bool, where: str) -> list[
         return [value]
     if not isinstance(value, list) or len(value) != count:
         found = f"{len(value)} values" if isinstance(value, list) else repr(value)[:60]
-        raise InputError(f"{where}: {key!r} needs one value for each of {count} responses, got {found}")
+        raise InputError(f"{where}: {key!r} needs a list with one value for each of {count} responses, got {found}")
     return value
 
 
