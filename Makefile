@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOLLM2 ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test test-faults fuzz test-browser test-judge test-peers test-vllm lint bench bench-nano base picture
+.PHONY: quickstart test test-faults fuzz test-browser test-trackers test-judge test-peers test-vllm lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
@@ -27,6 +27,9 @@ test-judge: .venv/installed  ## the LLM judge against a real server on loopback
 test-browser: .venv/installed  ## the report's pages in headless Chromium (needs chromium), with axe-core
 	$(BIN)/pip install --quiet -c constraints.txt playwright axe-playwright-python
 	$(BIN)/pytest -s tests/browser_report.py
+
+test-trackers: .venv-trackers/installed  ## the trackers' own packages get a run's numbers, in an environment of its own
+	.venv-trackers/bin/pytest tests/real_trackers.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py
@@ -58,6 +61,12 @@ base: .venv/installed  ## remake the nano base model that ships with the package
 	test -d .venv-peers || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet -r tests/peers.txt
 	.venv-peers/bin/pip install --quiet --no-deps verl==0.9.1
+	touch $@
+
+.venv-trackers/installed: pyproject.toml constraints.txt  ## trackio's own requirements are not among the constraints
+	test -d .venv-trackers || $(PYTHON) -m venv .venv-trackers
+	.venv-trackers/bin/pip install --quiet -c constraints.txt torch
+	.venv-trackers/bin/pip install --quiet -e ".[trackers]" pytest
 	touch $@
 
 .venv-bench/installed: benchmarks/peers/trl.txt pyproject.toml constraints.txt

@@ -35,6 +35,7 @@ LAYERS = (
     ("reward", "evaluation"),
     ("analysis",),
     ("report",),
+    ("trackers",),
     ("xray",),
     ("rl",),
     ("engines",),

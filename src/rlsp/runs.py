@@ -97,6 +97,11 @@ class Run:
         return "train" if self.manifest()["verb"] == "train" else "run"
 
     @property
+    def complete(self) -> bool:
+        """Whether its command has nothing left to do."""
+        return self.finished("rl" if self.verb == "train" else f"{EVALUATION}self-consistency")
+
+    @property
     def forked_after(self) -> int:
         """The RL steps that the run it was forked from has made; 0 where all are its own."""
         fork = self.manifest()["fork"]

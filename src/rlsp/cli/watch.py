@@ -1,10 +1,11 @@
-"""`rlsp watch`: a run while it trains, in the browser and on the terminal."""
+"""`rlsp watch`: a run while it trains, in the browser, on the terminal and in trackers."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 import typer
 from rich.live import Live
@@ -16,6 +17,9 @@ from rlsp.cli.progress import console
 from rlsp.cli.terminal import clean, say
 from rlsp.errors import InputError
 from rlsp.runs import Run, read_metrics
+from rlsp.trackers import Follower, Name, opened
+
+T = TypeVar("T")
 
 COLUMNS = {
     "step": "step",
@@ -36,11 +40,14 @@ TRIES = 4
 def watch(
     run: RunArgument,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page on 127.0.0.1; 0 takes a free one.")] = 0,
+    to: Annotated[list[Name] | None, typer.Option("--to", help="A tracker that gets its numbers, too.")] = None,
 ) -> None:
-    """Follow a run: its newest steps here, its page in the browser. It ends by Ctrl-C, and the run goes on. Where the
-    output is no terminal there is no page: its address holds a token, and would stand in a log."""
+    """Follow a run: its newest steps here, its page in the browser, its numbers in trackers. It ends by Ctrl-C, and the
+    run goes on. Where the output is no terminal there is no page, as its address holds a token and would stand in a
+    log, and it ends with the run."""
     source = Run(run)
     source.manifest()
+    follower = Follower(source, [opened(name, source) for name in dict.fromkeys(to or ())])
     if console.is_terminal:
         from rlsp.report.live import Server
 
@@ -50,17 +57,24 @@ def watch(
     try:
         if not console.is_terminal:
             say("no page: the output is no terminal, and the page's address holds a token")
-            _follow(source)
+            _follow(source, follower)
             return
-        with Live(_table(source, _metrics(source)), console=console, refresh_per_second=1) as live:
+        with Live(console=console, refresh_per_second=1) as live:
             while True:
-                time.sleep(SECONDS)
                 live.update(_table(source, _metrics(source)))
+                _patiently(follower.update)
+                time.sleep(SECONDS)
     except KeyboardInterrupt:
         say("no longer watched; nothing else has changed")
+    finally:
+        follower.close()
 
 
 def _metrics(run: Run) -> list[dict[str, float]]:
+    return _patiently(lambda: read_metrics(run.path("rl", "metrics.jsonl")))
+
+
+def _patiently(read: Callable[[], T]) -> T:
     """Read again where a line was only half written.
 
     Raises:
@@ -68,21 +82,24 @@ def _metrics(run: Run) -> list[dict[str, float]]:
     """
     for _ in range(TRIES - 1):
         try:
-            return read_metrics(run.path("rl", "metrics.jsonl"))
+            return read()
         except InputError:
             time.sleep(SECONDS / TRIES)
-    return read_metrics(run.path("rl", "metrics.jsonl"))
+    return read()
 
 
-def _follow(run: Run) -> None:
-    """A line a step: a log file has no rows to draw over."""
-    seen = 0
-    while True:
+def _follow(run: Run, follower: Follower) -> None:
+    """A line a step, until the run has ended: a log file has no rows to draw over."""
+    seen, complete = 0, False
+    while not complete:
+        complete = run.complete
         metrics = _metrics(run)
+        _patiently(follower.update)
         for each in metrics[seen:]:
             say("  ".join(f"{label} {_written(each[key])}" for key, label in COLUMNS.items() if key in each))
         seen = len(metrics)
-        time.sleep(SECONDS)
+        if not complete:
+            time.sleep(SECONDS)
 
 
 def _table(run: Run, metrics: list[dict[str, float]]) -> Table | Text:
