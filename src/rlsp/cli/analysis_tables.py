@@ -11,6 +11,7 @@ from rlsp.cli.verdicts import number, percent, points, titled
 
 if TYPE_CHECKING:
     from rlsp.analysis.analyze import Analysis
+    from rlsp.analysis.annotator import Annotation
     from rlsp.analysis.effects import Effect
     from rlsp.analysis.rates import Shown
     from rlsp.analysis.rows import Line
@@ -99,6 +100,23 @@ def print_effects(effects: Sequence[Effect]) -> None:
         )
     console.print(shown)
     say("n: responses, cut at one such place; without: continuations that did something else there (of so many)")
+
+
+def print_annotation(annotation: Annotation) -> None:
+    """How far the annotator and the detector agree, sentence by sentence."""
+    shown = titled(f"Annotator {clean(annotation.model)} beside the words, by sentence")
+    for heading in ("", "both", "annotator only", "words only", "Cohen's κ (95 %)"):
+        shown.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for behaviour, table in annotation.tables.items():
+        kappa = "–"
+        if table.kappa is not None and table.kappa_interval is not None:
+            low, high = table.kappa_interval
+            kappa = f"{table.kappa:.2f} ({low:.2f} … {high:.2f})"
+        shown.add_row(behaviour, str(table.both_right), str(table.first_only), str(table.second_only), kappa)
+    console.print(shown)
+    say(f"{annotation.sentences} sentences of {annotation.responses} responses; neither reader is the truth")
+    for why, count in annotation.failed.items():
+        say(f"{count} more could not be labelled: {clean(why)}")
 
 
 def _share(estimate: Estimate | None) -> str:

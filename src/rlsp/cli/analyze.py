@@ -46,6 +46,14 @@ def analyze(
         typer.Option(min=0, help="Of a run: responses sampled on from each side of a behaviour."),
     ] = None,
     common: Annotated[bool, typer.Option("--common", help="Leave out problems that only one was asked.")] = False,
+    annotator: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A language model that labels sentences, too, beside the words.")
+    ] = None,
+    annotator_url: Annotated[
+        str, typer.Option(help="Its endpoint, which speaks OpenAI's protocol; by default OpenAI's own.")
+    ] = "",
+    annotator_key: Annotated[str, typer.Option(metavar="VARIABLE", help="The environment variable with its key.")] = "",
+    annotated: Annotated[int, typer.Option(min=1, help="So many responses are labelled by it, drawn at random.")] = 50,
     problems: ProblemsOption = None,
     verifier: VerifierOption = None,
     lenient: LenientOption = False,
@@ -58,7 +66,7 @@ def analyze(
     if responses.is_dir():
         reading = {
             "--against": against, "--demonstrations": demonstrations, "--spans": spans, "--common": common,
-            "--problems": problems, "--verifier": verifier, "--lenient": lenient,
+            "--problems": problems, "--verifier": verifier, "--lenient": lenient, "--annotator": annotator,
         }  # fmt: skip
         if given := [option for option, value in reading.items() if value]:
             raise InputError(f"{responses} is a run, which holds what it needs: leave out {', '.join(given)}")
@@ -82,6 +90,23 @@ def analyze(
     print_analysis(analysis.analyze(models, shown))
     if spans is not None:
         write_records(spans, analysis.places(model))
+    if annotator is not None:
+        _annotate(model, annotator, annotator_url, annotator_key, annotated)
+
+
+def _annotate(model: Read, name: str, url: str, key: str, most: int) -> None:
+    from pydantic import ValidationError
+
+    from rlsp.analysis.annotator import MAX_TOKENS, annotate
+    from rlsp.cli.analysis_tables import print_annotation
+    from rlsp.config.exploration import JudgeRecipe
+
+    try:
+        recipe = JudgeRecipe(model=name, base_url=url, api_key_variable=key, max_tokens=MAX_TOKENS)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"--annotator: {first['loc'][-1]}: {first['msg']}, got {first['input']!r:.80}") from None
+    print_annotation(annotate(model, recipe, most))
 
 
 def _analyze_run(run: Run, samples: int | None, settings: Settings, overwrite: bool) -> None:

@@ -5,7 +5,8 @@ With labels the error rates are measured. Without labels they are only bounded; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rlsp.evaluation.audit import Item
@@ -14,8 +15,8 @@ from rlsp.evaluation.statistics import Interval, pooled
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How many responses each grader took for right. `kappa` is Cohen's, None where chance alone explains everything:
-    both graders gave every response the same verdict."""
+    """What two judges took for right. `kappa` is Cohen's, None where chance alone explains everything: both gave
+    everything the same verdict."""
 
     both_right: int
     first_only: int
@@ -43,25 +44,29 @@ class Errors:
 
 
 def table(items: Sequence[Item]) -> Table:
-    """The 2 × 2 table and Cohen's κ = 1 − d / e (Cohen 1960), d the share of disagreements and e that by chance,
-    p₁(1−p₂) + p₂(1−p₁) with p the share that a grader accepts. Its interval is that of d with e held: 1 − [d] / e.
+    """Both graders' verdicts on the items. Raises ValueError without any."""
+    return two_by_two([(item.problem.id, first_accepts(item), second_accepts(item)) for item in items])
+
+
+def two_by_two(judged: Sequence[tuple[str, bool, bool]]) -> Table:
+    """The 2 × 2 table of (problem id, what the first says, what the second says), and Cohen's κ = 1 − d / e (Cohen
+    1960), d the share of disagreements and e that by chance, p₁(1−p₂) + p₂(1−p₁) with p the share that each accepts.
+    Its interval is that of d with e held: 1 − [d] / e.
 
     Raises:
-        ValueError: no items.
+        ValueError: nothing was judged.
     """
-    if not items:
+    if not judged:
         raise ValueError("nothing was judged")
-    counts = {
-        pair: sum((first_accepts(item), second_accepts(item)) == pair for item in items)
-        for pair in ((True, True), (True, False), (False, True), (False, False))
-    }
-    both, first_only, second_only, neither = counts.values()
-    first, second = (both + first_only) / len(items), (both + second_only) / len(items)
+    counts = Counter((first, second) for _, first, second in judged)
+    both, neither = counts[True, True], counts[False, False]
+    first_only, second_only = counts[True, False], counts[False, True]
+    first, second = (both + first_only) / len(judged), (both + second_only) / len(judged)
     chance = first * (1 - second) + second * (1 - first)
     kappa, interval = None, None
     if chance:
-        low, high = _interval(items, lambda item: item.disagreement)
-        kappa = 1 - (first_only + second_only) / len(items) / chance
+        low, high = _pooled((problem, mine != yours) for problem, mine, yours in judged)
+        kappa = 1 - (first_only + second_only) / len(judged) / chance
         interval = max(-1.0, 1 - high / chance), 1 - low / chance
     return Table(both, first_only, second_only, neither, kappa, interval)
 
@@ -108,8 +113,12 @@ def _rate(items: Sequence[Item], wrongly: Callable[[Item], bool]) -> Rate:
 
 
 def _interval(items: Sequence[Item], counted: Callable[[Item], bool]) -> Interval:
+    return _pooled((item.problem.id, counted(item)) for item in items)
+
+
+def _pooled(counted: Iterable[tuple[str, bool]]) -> Interval:
     """Samples of one problem are no independent trials."""
     problems: dict[str, list[bool]] = {}
-    for item in items:
-        problems.setdefault(item.problem.id, []).append(counted(item))
+    for problem, each in counted:
+        problems.setdefault(problem, []).append(each)
     return pooled([sum(group) for group in problems.values()], [len(group) for group in problems.values()])

@@ -4,7 +4,7 @@ dimensions over 10."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +22,7 @@ from rlsp.types import Rollout
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 OUT_OF_BUDGET = Part(None, missing="token budget")
@@ -58,7 +59,7 @@ class JudgeReward:
         parts = {each: Part(value) for each, value in self.cache.get(list(asked)).items()}
         unknown = {each: text for each, text in asked.items() if each not in parts}
         if unknown:
-            parts |= _run(self._judge_all(unknown))
+            parts |= dict(ask_all(self.client, list(unknown.items()), self._judge))
         if self.client.recipe.weight > 0 and OUT_OF_BUDGET in parts.values():
             raise InputError(self._used_up())
         return [parts.get(each, Part(0.0)) for each in keys]
@@ -71,22 +72,8 @@ class JudgeReward:
             "the judge weight 0, as a metric"
         )
 
-    async def _judge_all(self, texts: Mapping[str, tuple[str, str]]) -> dict[str, Part]:
-        waiting, parts = iter(texts.items()), dict[str, Part]()
-
-        async def work(connection: AsyncOpenAI) -> None:
-            for each, (question, solution) in waiting:
-                parts[each] = await self._judge(connection, each, question, solution)
-
-        try:
-            async with self.client.connected() as connection, asyncio.TaskGroup() as group:
-                for _ in range(min(self.client.recipe.concurrency, len(texts))):
-                    group.create_task(work(connection))
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        return parts
-
-    async def _judge(self, connection: AsyncOpenAI, each: str, question: str, solution: str) -> Part:
+    async def _judge(self, connection: AsyncOpenAI, asked: tuple[str, tuple[str, str]]) -> tuple[str, Part]:
+        each, (question, solution) = asked
         request = rubric.request(question, solution)
         try:
             grade = read(await self.client.ask(connection, request), request)
@@ -94,10 +81,10 @@ class JudgeReward:
             part = Part(None, missing=str(failure))
             if part != OUT_OF_BUDGET:  # that one was not a call
                 self.failures.record(part.missing)
-            return part
+            return each, part
         self.failures.record("")
         self.cache.put(each, grade.value, self.client.recipe.model, grade.rationale)
-        return Part(grade.value)
+        return each, Part(grade.value)
 
 
 def judge_reward(recipe: JudgeRecipe) -> JudgeReward:
@@ -109,6 +96,31 @@ def judge_reward(recipe: JudgeRecipe) -> JudgeReward:
     return JudgeReward(
         client_for(recipe), cache_for(recipe), FailureShare(recipe.max_failures if recipe.weight > 0 else 1.0)
     )
+
+
+def ask_all(client: Client, items: Sequence[S], ask: Callable[[AsyncOpenAI, S], Awaitable[T]]) -> list[T]:
+    """`ask` for every item, as many at once as the client's recipe allows; in the order in which answers came.
+
+    Raises:
+        What `ask` raises; the others are given up.
+    """
+    return _run(_asked(client, items, ask))
+
+
+async def _asked(client: Client, items: Sequence[S], ask: Callable[[AsyncOpenAI, S], Awaitable[T]]) -> list[T]:
+    waiting, answers = iter(items), list[T]()
+
+    async def work(connection: AsyncOpenAI) -> None:
+        for each in waiting:
+            answers.append(await ask(connection, each))
+
+    try:
+        async with client.connected() as connection, asyncio.TaskGroup() as group:
+            for _ in range(min(client.recipe.concurrency, len(items))):
+                group.create_task(work(connection))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return answers
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -34,15 +34,26 @@ class Grade:
 
 
 def read(reply: str, request: Request) -> Grade:
-    """The grade in the reply: the JSON object that begins with the request's ticket.
+    """The grade in the reply.
+
+    Raises:
+        NoGradeError: there is none, or it is not what was asked for.
+    """
+    grades = [_grade(values) for values in objects(reply, request)]
+    if len({grade.value for grade in grades}) > 1:
+        raise NoGradeError("several grades that differ")
+    return grades[-1]
+
+
+def objects(reply: str, request: Request) -> list[dict[str, Any]]:
+    """The JSON objects in the reply that begin with the request's ticket, one at least.
 
     A solution can't know the ticket, so that no echo of it counts, wherever it stands. What is said while thinking
     (up to `</think>` or its like) and between the request's marker lines is passed over, and so is an object in
-    something else: in a thought or tag left open (but `<answer>`), in another object, in a list. Several objects must
-    agree.
+    something else: in a thought or tag left open (but `<answer>`), in another object, in a list.
 
     Raises:
-        NoGradeError: there is no such object, or it is not what was asked for.
+        NoGradeError: there is no such object.
     """
     own = re.sub(
         rf"<<<BEGIN \w+ {request.fence}>>>.*?(?:<<<END \w+ {request.fence}>>>|\Z)",
@@ -53,12 +64,10 @@ def read(reply: str, request: Request) -> Grade:
     found = _objects(own, request.ticket)
     if not found:
         raise NoGradeError("incomplete or malformed JSON" if request.ticket in own else "no JSON with the ticket")
-    grades = [_grade(values) for values, alone in found if alone]
-    if not grades:
+    whole = [values for values, alone in found if alone]
+    if not whole:
         raise NoGradeError("the JSON is a draft or a part of something else")
-    if len({grade.value for grade in grades}) > 1:
-        raise NoGradeError("several grades that differ")
-    return grades[-1]
+    return whole
 
 
 def _after_thought(reply: str) -> str:

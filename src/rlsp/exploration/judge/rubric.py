@@ -79,16 +79,23 @@ class Request:
 
 
 def request(question: str, solution: str) -> Request:
-    """The request to grade a solution; its fence and its ticket are new each time and occur in neither text."""
+    """The request to grade a solution."""
+    return quoting(
+        RUBRIC, REQUEST.replace("{grades}", ", ".join(f'"{each}": <grade>' for each in DIMENSIONS)), question, solution
+    )
+
+
+def quoting(system: str, template: str, question: str, solution: str) -> Request:
+    """A request about a solution, its words those of `system` and `template`, which has places for {problem},
+    {solution} and {ticket}. Its fence and its ticket are new each time and occur in neither text."""
     question, solution = neutral(question), neutral(solution)
     fence, ticket = _absent_from(question + solution), _absent_from(question + solution)
-    user = REQUEST.format(
+    user = template.format(
         problem=_fenced("PROBLEM", question, fence),
         solution=_fenced("SOLUTION", solution, fence),
         ticket=ticket,
-        grades=", ".join(f'"{dimension}": <grade>' for dimension in DIMENSIONS),
     )
-    return Request(RUBRIC, user, fence, ticket)
+    return Request(system, user, fence, ticket)
 
 
 def neutral(text: str) -> str:
