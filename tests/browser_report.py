@@ -54,7 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     recipe = load(Recipe, "nano", SMALL)
     run = runs.create(tmp_path_factory.mktemp("runs") / "small", recipe)
     native.run(recipe, run, Silent())
-    analysis.of_run(run, 4, Silent())
+    analysis.of_run(run, 4, 8, Silent())
     build(run)
     return run
 
@@ -253,7 +253,7 @@ def test_a_comparison_opens_and_is_filtered(page: Page, finished: Run, other: Ru
 def test_how_it_reasons_is_filled(page: Page, finished: Run) -> None:
     opened(page, finished.path("report.html"))
     section = page.locator("#reasoning")
-    for title in ("Behaviours", "Does it help?", "Thinking time", "Is it new?"):
+    for title in ("Behaviours", "Does it help?", "Thinking time", "Is it new?", "Wider, or only sharper?"):
         expect(section.get_by_role("heading", name=title)).to_be_visible()
     assert section.locator("td .range").count() > 20
 

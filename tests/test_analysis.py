@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from rlsp import runs
 from rlsp.analysis import stored
+from rlsp.analysis.attempts import compare
 from rlsp.analysis.ledger import account, difficulty
 from rlsp.analysis.novelty import WORDS, Patterns, against, nearest, patterns, word_patterns
 from rlsp.analysis.rates import rates, shown
@@ -153,7 +157,22 @@ def test_analyze_on_files(tmp_path: Path) -> None:
     assert {each["behaviour"] for each in found} == {"verification"}
     assert found[0]["text"] == "Let's verify it: \\boxed{2}."
     again = CliRunner().invoke(app, ["analyze", str(trained), "--spans", str(places)])
-    assert again.exit_code != 0
+    assert "another --spans" in str(again.exception)
+
+
+def test_analyze_writes_a_page_of_anyones_responses(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.jsonl", rows("\\boxed{2}", "<script>alert(1)</script> \\boxed{3}"))
+    trained = write(tmp_path / "trained.jsonl", rows("Let's verify it: \\boxed{2}.", "\\boxed{9}"))
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(app, ["analyze", str(trained), "--against", str(base), "--page", str(page)])
+    assert done.exit_code == 0, done.output
+    html = page.read_text()
+    assert "How it reasons" in html and "All responses" in html and "<script>alert" not in html
+    packed = re.search(r'id="responses">([^<]*)<', html)
+    assert packed is not None
+    held = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    assert held["groups"] == ["base.jsonl", "trained.jsonl"] and len(held["responses"]["text"]) == 4
+    assert held["responses"]["correct"] == [1, 0, 1, 0] and held["unit"] == "characters"
 
 
 def test_analyze_refuses_other_problems(tmp_path: Path) -> None:
@@ -180,13 +199,16 @@ def test_analyze_a_run(tmp_path: Path) -> None:
     recipe = load(Recipe, "nano", [*SHRUNK, "demonstrations.count=8"])
     run = runs.create(tmp_path / "run", recipe)
     native.run(recipe, run, Silent())
-    done = CliRunner().invoke(app, ["analyze", str(run.directory), "--samples", "2"])
+    done = CliRunner().invoke(app, ["analyze", str(run.directory), "--samples", "2", "--attempts", "4"])
     assert done.exit_code == 0, done.output
     assert "found by executing the steps" in done.output
     found = stored.read(run)
     assert found is not None and found.trained == "rlsp"
     assert [each.name for each in found.analysis.accounts] == ["Base", "SFT", "RLSP"]
     assert found.analysis.accounts[-1].figures.overall.responses == 6
+    assert [(each.name, each.samples, list(each.pass_at)) for each in found.attempts] == [
+        (name, 4, [1, 2, 4]) for name in ("base", "sft", "rlsp")
+    ]
     assert "How it reasons" in run.path("report.html").read_text()
     again = CliRunner().invoke(app, ["analyze", str(run.directory), "--samples", "0"])
     assert isinstance(again.exception, InputError) and "--overwrite" in str(again.exception)
@@ -202,6 +224,17 @@ def test_a_run_without_a_trained_model_is_not_analysed(tmp_path: Path) -> None:
     run = runs.create(tmp_path / "run", load(Recipe, "nano", SHRUNK))
     refused = CliRunner().invoke(app, ["analyze", str(run.directory)])
     assert isinstance(refused.exception, InputError) and "rlsp resume" in str(refused.exception)
+
+
+def test_pass_at_k_beside_the_base() -> None:
+    """Of two problems the base solves a once in two; the trained model always; b stays unsolved."""
+    base = [graded("a", 0, 1, True), graded("a", 1, 1, False), graded("b", 0, 1, False), graded("b", 1, 1, False)]
+    trained = [graded("a", 0, 1, True), graded("a", 1, 1, True), graded("b", 0, 1, False), graded("b", 1, 1, False)]
+    first, last = compare([("base", "Base", base), ("rlsp", "RLSP", trained)])
+    assert {k: each.value for k, each in first.pass_at.items()} == {1: 0.25, 2: 0.5} and first.over_base == {}
+    assert {k: each.value for k, each in last.over_base.items()} == {1: 0.25, 2: 0.0}
+    with pytest.raises(ValueError, match="the problems differ"):
+        compare([("base", "Base", base), ("rlsp", "RLSP", trained[:2])])
 
 
 def test_nothing_is_new_where_there_is_nothing_to_compare_with() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlsp.analysis.analyze import Analysis
+from rlsp.analysis.attempts import Attempts
 from rlsp.analysis.effects import Effect
 from rlsp.errors import InputError
 from rlsp.files import read_json, write_json
@@ -18,11 +19,13 @@ TRAINED = ("rlsp", "sft")
 
 @dataclass(frozen=True, slots=True)
 class RunAnalysis:
-    """`trained` names the evaluation that is analysed. `effects` of its behaviours; empty when nothing was sampled."""
+    """`trained` names the evaluation that is analysed. `effects` are of its behaviours, `attempts` of it and of what
+    it came from; empty when nothing was sampled."""
 
     trained: str
     analysis: Analysis
     effects: list[Effect]
+    attempts: list[Attempts]
 
 
 def write(run: Run, found: RunAnalysis) -> None:

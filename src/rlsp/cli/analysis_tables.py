@@ -12,6 +12,7 @@ from rlsp.cli.verdicts import number, percent, points, titled
 if TYPE_CHECKING:
     from rlsp.analysis.analyze import Analysis
     from rlsp.analysis.annotator import Annotation
+    from rlsp.analysis.attempts import Attempts
     from rlsp.analysis.effects import Effect
     from rlsp.analysis.rates import Shown
     from rlsp.analysis.rows import Line
@@ -100,6 +101,26 @@ def print_effects(effects: Sequence[Effect]) -> None:
         )
     console.print(shown)
     say("n: responses, cut at one such place; without: continuations that did something else there (of so many)")
+
+
+def print_attempts(attempts: Sequence[Attempts]) -> None:
+    """pass@k of each model, and what the last one has over the first."""
+    if not attempts:
+        return
+    first, last = attempts[0], attempts[-1]
+    shown = titled(f"Wider or only sharper? pass@k on {last.problems} problems (95 %)")
+    headings = [each.label for each in attempts]
+    if last.over_base:
+        headings.append(f"{last.label} − {first.label}")
+    shown.add_column("")
+    for heading in headings:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for k in last.pass_at:
+        cells = [_below(percent(each.pass_at[k])) for each in attempts]
+        if last.over_base:
+            cells.append(_below(points(last.over_base[k]), " *" if last.over_base[k].clear else "  "))
+        shown.add_row(f"pass@{k}", *cells)
+    console.print(shown)
 
 
 def print_annotation(annotation: Annotation) -> None:

@@ -41,9 +41,15 @@ def analyze(
         Path | None, typer.Option(help="JSONL of the demonstrations that the model was trained on.")
     ] = None,
     spans: Annotated[Path | None, typer.Option(help="Where to write every behaviour's place, as JSONL.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Where to write an HTML page of it, with every response; of a run: its report.")
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(min=0, help="Of a run: responses sampled on from each side of a behaviour."),
+    ] = None,
+    attempts: Annotated[
+        int | None, typer.Option(min=0, help="Of a run: samples of each model to 200 test problems, for pass@k.")
     ] = None,
     common: Annotated[bool, typer.Option("--common", help="Leave out problems that only one was asked.")] = False,
     annotator: Annotated[
@@ -65,17 +71,20 @@ def analyze(
     trained model beside its base, and what each behaviour was worth."""
     if responses.is_dir():
         reading = {
-            "--against": against, "--demonstrations": demonstrations, "--spans": spans, "--common": common,
-            "--problems": problems, "--verifier": verifier, "--lenient": lenient, "--annotator": annotator,
+            "--against": against, "--demonstrations": demonstrations, "--spans": spans, "--page": page,
+            "--common": common, "--problems": problems, "--verifier": verifier, "--lenient": lenient,
+            "--annotator": annotator,
         }  # fmt: skip
         if given := [option for option, value in reading.items() if value]:
             raise InputError(f"{responses} is a run, which holds what it needs: leave out {', '.join(given)}")
-        _analyze_run(Run(responses), samples, judging(deadline=deadline, trusted_code=trust), overwrite)
+        _analyze_run(Run(responses), samples, attempts, judging(deadline=deadline, trusted_code=trust), overwrite)
         return
-    if samples is not None:
-        raise InputError("--samples needs a model to sample from: give a run directory")
-    if spans is not None:
-        check_writable(spans, overwrite, (responses, against, demonstrations, problems), option="--spans")
+    for option, count in (("--samples", samples), ("--attempts", attempts)):
+        if count is not None:
+            raise InputError(f"{option} needs a model to sample from: give a run directory")
+    for option, path in (("--spans", spans), ("--page", page)):
+        if path is not None:
+            check_writable(path, overwrite, (responses, against, demonstrations, problems), option=option)
     settings = judging(lenient, deadline, trust)
     from rlsp.analysis import analyze as analysis
     from rlsp.cli.analysis_tables import print_analysis
@@ -87,7 +96,13 @@ def analyze(
     if base:
         model, base = analysis.pair(model, base, common)
         models = [base, model]
-    print_analysis(analysis.analyze(models, shown))
+    found = analysis.analyze(models, shown)
+    print_analysis(found)
+    if page is not None:
+        from rlsp.report import build_responses
+
+        build_responses(models, found, page)
+        console.print(f"page: {page}", soft_wrap=True)
     if spans is not None:
         write_records(spans, analysis.places(model))
     if annotator is not None:
@@ -109,9 +124,9 @@ def _annotate(model: Read, name: str, url: str, key: str, most: int) -> None:
     print_annotation(annotate(model, recipe, most))
 
 
-def _analyze_run(run: Run, samples: int | None, settings: Settings, overwrite: bool) -> None:
+def _analyze_run(run: Run, samples: int | None, attempts: int | None, settings: Settings, overwrite: bool) -> None:
     from rlsp.analysis.stored import FILE
-    from rlsp.cli.analysis_tables import print_analysis, print_effects
+    from rlsp.cli.analysis_tables import print_analysis, print_attempts, print_effects
     from rlsp.engines import analysis
     from rlsp.report import build
 
@@ -121,9 +136,14 @@ def _analyze_run(run: Run, samples: int | None, settings: Settings, overwrite: b
             f"{run.path(FILE)} exists: `rlsp report {run.directory}` shows it; make it anew by --overwrite"
         )
     with runs.locked(run.directory), LiveProgress() as progress:
-        found = analysis.of_run(run, analysis.SAMPLES if samples is None else samples, progress, settings)
+        each, many = (
+            default if given is None else given
+            for given, default in ((samples, analysis.SAMPLES), (attempts, analysis.ATTEMPTS))
+        )
+        found = analysis.of_run(run, each, many, progress, settings)
     print_analysis(found.analysis, [each.name for each in found.analysis.accounts])
     print_effects(found.effects)
+    print_attempts(found.attempts)
     console.print(f"analysis: {run.path(FILE)}", soft_wrap=True)
     console.print(f"report: {build(run)}", soft_wrap=True)
 

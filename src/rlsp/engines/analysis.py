@@ -3,10 +3,12 @@ worth."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rlsp.analysis import stored
 from rlsp.analysis.analyze import Read, analyze
+from rlsp.analysis.attempts import Attempts, compare
 from rlsp.analysis.counterfactual import effects
 from rlsp.analysis.effects import Effect
 from rlsp.analysis.stored import RunAnalysis
@@ -19,16 +21,20 @@ from rlsp.report.evaluations import BASE, read_scores
 from rlsp.rollouts import SamplingSettings, foreign
 from rlsp.runs import Run
 from rlsp.types import Demonstration, Problem, Rollout
+from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
 
 MODELS = {"rlsp": ("rl", "model"), "sft": ("sft", "model")}
 SAMPLES = 8
 """Continuations of each side of a cut."""
+ATTEMPTS, PROBLEMS = 64, 200
+"""Samples of each of so many test problems, for pass@k."""
 
 
-def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRICT) -> RunAnalysis:
-    """Analyse a run's stored evaluations, and sample `samples` continuations of each side of its behaviours (none: 0);
-    the result is kept in the run.
+def of_run(run: Run, samples: int, attempts: int, progress: Progress, judging: Settings = STRICT) -> RunAnalysis:
+    """Analyse a run's stored evaluations, sample `samples` continuations of each side of its behaviours, and `attempts`
+    responses of each model to test problems, PROBLEMS at most (none: 0). The result is kept in the run, each part as
+    soon as it is there.
 
     Raises:
         InputError: the run has no evaluation of a trained model.
@@ -41,18 +47,21 @@ def of_run(run: Run, samples: int, progress: Progress, judging: Settings = STRIC
         )
     problems = list(read_records(run.path("problems", "test.jsonl"), Problem))
     model, rollouts = _read(run, trained, made[trained]["label"], problems)
-    before = [
-        _read(run, name, made[name]["label"], problems)[0] for name in (BASE, "sft") if name in made and name != trained
-    ]
-    models = [*before, model]
+    before = [name for name in (BASE, "sft") if name in made and name != trained]
+    models = [*(_read(run, name, made[name]["label"], problems)[0] for name in before), model]
     path = run.path("demonstrations.jsonl")
     shown = list(read_records(path, Demonstration)) if path.is_file() else []
     progress.say(f"{model.name} beside {', '.join(each.name for each in models[:-1]) or 'nothing'}")
     analysis = analyze(models, shown)
-    stored.write(run, RunAnalysis(trained, analysis, []))
-    found = _effects(run, trained, problems, rollouts, samples, progress, judging) if samples else []
-    whole = RunAnalysis(trained, analysis, found)
+    whole = RunAnalysis(trained, analysis, [], [])
     stored.write(run, whole)
+    if samples:
+        whole = replace(whole, effects=_effects(run, trained, problems, rollouts, samples, progress, judging))
+        stored.write(run, whole)
+    if attempts:
+        labels = {name: made[name]["label"] for name in (*before, trained)}
+        whole = replace(whole, attempts=_attempts(run, labels, problems[:PROBLEMS], attempts, progress, judging))
+        stored.write(run, whole)
     return whole
 
 
@@ -68,6 +77,27 @@ def _read(run: Run, name: str, label: str, problems: Sequence[Problem]) -> tuple
         )
     found = [verdicts[each.problem_id, each.sample] for each in rollouts]
     return Read(label, answers, with_verdicts(answers, found)), rollouts
+
+
+def _attempts(
+    run: Run,
+    labels: Mapping[str, str],
+    problems: Sequence[Problem],
+    samples: int,
+    progress: Progress,
+    judging: Settings,
+) -> list[Attempts]:
+    recipe = run.recipe()
+    temperature = recipe.evaluation.temperature or recipe.sampling.temperature
+    models = []
+    for name, label in labels.items():
+        path = str(run.path(*MODELS[name])) if name in MODELS else recipe.model.path
+        policy = stages.open_policy(path, recipe.sampling.engine)
+        rollouts = stages.sample(policy, problems, samples, temperature, recipe, progress, f"pass@k: {label}")
+        by_id = {problem.id: problem for problem in problems}
+        verdicts = verify_all([by_id[each.problem_id] for each in rollouts], [each.text for each in rollouts], judging)
+        models.append((name, label, with_verdicts(foreign.from_rollouts(problems, rollouts), verdicts)))
+    return compare(models)
 
 
 def _effects(

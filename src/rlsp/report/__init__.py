@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlsp.analysis.analyze import Analysis, Read
 from rlsp.files import write_text
-from rlsp.report import comparison
+from rlsp.report import comparison, responses
 from rlsp.report.page import render
 from rlsp.runs import Run
 
@@ -18,6 +19,11 @@ def build_comparison(runs: Sequence[Run], path: Path) -> None:
         InputError: fewer than two runs, one of them no run, without evaluations or there twice, or a broken file.
     """
     write_text(path, comparison.render(runs))
+
+
+def build_responses(models: Sequence[Read], analysis: Analysis, path: Path) -> None:
+    """Write the page of an analysis of anyone's responses, the base's first."""
+    write_text(path, responses.render(models, analysis))
 
 
 def build(run: Run) -> Path:

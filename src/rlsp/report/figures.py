@@ -11,6 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from rlsp.evaluation.benchmark import Estimate
 from rlsp.evaluation.evaluate import Summary
 
 GREY, PURPLE, ORANGE, BLUE, GREEN, RED = "#7f8791", "#9168d2", "#cb7017", "#2a84d2", "#2b9565", "#d9534f"
@@ -195,6 +196,26 @@ def by_level(evaluations: Sequence[Summary], tokens: bool, told: str = "") -> Ch
     return _chart("accuracy-by-level", "Accuracy by level", caption, described, keys, figure)
 
 
+def pass_at_k(curves: Sequence[tuple[str, str, Mapping[int, Estimate]]]) -> Chart:
+    """pass@k with intervals, (evaluation's name, label, pass@k by k), k doubling from left to right."""
+    figure = _figure(280)
+    look = styles([name for name, *_ in curves])
+    ks = sorted({k for *_, curve in curves for k in curve})
+    for position, (name, label, curve) in enumerate(curves):
+        shift = 0.08 * (position - (len(curves) - 1) / 2)
+        values = {ks.index(k) + shift: (each.value, each.interval) for k, each in curve.items()}
+        _points(figure, look[name], label, values, joined=True)
+    figure.update_xaxes(title="k samples a problem", tickvals=list(range(len(ks))), ticktext=[str(k) for k in ks])
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_layout(hovermode="closest")
+    described = "; ".join(
+        f"{label}: " + ", ".join(f"{each.value:.1%} at {k}" for k, each in curve.items()) for _, label, curve in curves
+    )
+    keys = [Key(label, look[name], True, True) for name, label, _ in curves]
+    caption = "Problems that at least one of k samples solves. Look whether the curves meet on the right."
+    return _chart("pass-at-k", "Wider, or only sharper?", caption, described, keys, figure)
+
+
 def heat(
     identity: str,
     title: str,
@@ -245,6 +266,7 @@ def _points(
     values: Mapping[Any, tuple[float, tuple[float, float] | None]],
     across: bool = False,
     tokens: bool = False,
+    joined: bool = False,
 ) -> None:
     places, heights = list(values), [value for value, _ in values.values()]
     error = None
@@ -264,7 +286,7 @@ def _points(
     figure.add_scatter(
         **axes,
         name=escape(label),
-        mode="lines+markers" if tokens else "markers",
+        mode="lines+markers" if tokens or joined else "markers",
         marker=marker,
         line=line,
         hovertemplate=hover,

@@ -6,14 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlsp.analysis import stored
-from rlsp.analysis.analyze import Account
+from rlsp.analysis.analyze import Account, Analysis
+from rlsp.analysis.attempts import Attempts
+from rlsp.analysis.effects import Effect
 from rlsp.analysis.novelty import STEPS, WORDS
 from rlsp.analysis.rates import Shown
 from rlsp.analysis.rows import Line, novelty_lines, time_lines
 from rlsp.behaviours.detectors import DEFINITIONS, MEANING, Detector
 from rlsp.evaluation.benchmark import Estimate
 from rlsp.report import wording
-from rlsp.report.figures import Chart, heat
+from rlsp.report.figures import Chart, heat, pass_at_k
 from rlsp.runs import Run
 
 TIME = (
@@ -59,14 +61,22 @@ def read(run: Run, evaluations: Collection[str]) -> Reasoning | None:
     found = stored.read(run)
     if found is None or found.trained != next((name for name in stored.TRAINED if name in evaluations), None):
         return None
-    columns = found.analysis.accounts
+    return of_analysis(found.analysis, found.effects, found.attempts)
+
+
+def of_analysis(analysis: Analysis, effects: Sequence[Effect] = (), attempts: Sequence[Attempts] = ()) -> Reasoning:
+    columns = analysis.accounts
     names = [each.name for each in columns]
-    tables = [_behaviours(detector, each, names) for detector, each in found.analysis.behaviours.items()]
-    if found.effects:
-        tables.append(_effects(found, names[-1]))
-    tables.append(_lines("Thinking time", TIME, time_lines(found.analysis), names))
-    tables.append(_lines("Is it new?", NOVELTY, novelty_lines(found.analysis), names))
-    return Reasoning([table for table in tables if table.rows], _ledgers(columns))
+    tables = [_behaviours(detector, each, names) for detector, each in analysis.behaviours.items()]
+    if effects:
+        tables.append(_effects(effects, names[-1]))
+    tables.append(_lines("Thinking time", TIME, time_lines(analysis), names))
+    tables.append(_lines("Is it new?", NOVELTY, novelty_lines(analysis), names))
+    charts = _ledgers(columns)
+    if attempts:
+        tables.append(_attempts(attempts))
+        charts.append(pass_at_k([(each.name, each.label, each.pass_at) for each in attempts]))
+    return Reasoning([table for table in tables if table.rows], charts)
 
 
 def _behaviours(detector: Detector, behaviours: Mapping[str, Shown], names: Sequence[str]) -> Table:
@@ -84,7 +94,7 @@ def _behaviours(detector: Detector, behaviours: Mapping[str, Shown], names: Sequ
     return Table("Behaviours", note, [*names, *(f"{last} − {each}" for each in before)], rows, DEFINITIONS[detector])
 
 
-def _effects(found: stored.RunAnalysis, name: str) -> Table:
+def _effects(effects: Sequence[Effect], name: str) -> Table:
     rows = [
         (
             str(effect.behaviour),
@@ -96,7 +106,7 @@ def _effects(found: stored.RunAnalysis, name: str) -> Table:
                 Cell(wording.percent(effect.again)),
             ],
         )
-        for effect in found.effects
+        for effect in effects
     ]
     note = (
         f"An experiment on {name}'s own responses. Each was cut at one place that shows the behaviour. {name} went on "
@@ -107,6 +117,24 @@ def _effects(found: stored.RunAnalysis, name: str) -> Table:
     )
     columns = ["responses cut", "right: with it", "right: something else", "with − else, points", "same again"]
     return Table("Does it help?", note, columns, rows)
+
+
+def _attempts(attempts: Sequence[Attempts]) -> Table:
+    *_, last = attempts
+    rows = [
+        (
+            f"pass@{k}",
+            [_share(each.pass_at[k]) for each in attempts] + ([_points(last.over_base[k])] if last.over_base else []),
+        )
+        for k in last.pass_at
+    ]
+    columns = [each.label for each in attempts] + ([f"{last.label} − {attempts[0].label}"] if last.over_base else [])
+    note = (
+        f"pass@k: the share of {last.problems:,} test problems that at least one of k samples solves. Ahead at large "
+        "k, too: training has widened what the model can solve. Ahead at small k alone: it has made more likely what "
+        "the model could do before. A dot: the paired 95% interval excludes 0."
+    )
+    return Table("Wider, or only sharper?", note, columns, rows)
 
 
 def _lines(title: str, note: str, lines: Sequence[Line], columns: Sequence[str]) -> Table:
