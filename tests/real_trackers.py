@@ -37,7 +37,7 @@ def watched(run: Run, request: pytest.FixtureRequest, tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("watched", ["tensorboard"], indirect=True)
 def test_tensorboard_holds_each_step_once(watched: Run) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(watched.path("tensorboard")))
     events.Reload()
