@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOLLM2 ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test test-faults fuzz test-browser test-trackers test-judge test-peers test-vllm lint bench bench-nano base picture
+.PHONY: quickstart test test-faults fuzz test-browser test-trackers test-integrations test-judge test-peers test-vllm lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
@@ -30,6 +30,9 @@ test-browser: .venv/installed  ## the report's pages in headless Chromium (needs
 
 test-trackers: .venv-trackers/installed  ## the trackers' own packages get a run's numbers, in an environment of its own
 	.venv-trackers/bin/pytest tests/real_trackers.py
+
+test-integrations: .venv-integrations/installed  ## our rewards inside TRL's own trainer, in an environment of its own
+	OMP_NUM_THREADS=1 .venv-integrations/bin/pytest tests/integrations_trl.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py
@@ -67,6 +70,12 @@ base: .venv/installed  ## remake the nano base model that ships with the package
 	test -d .venv-trackers || $(PYTHON) -m venv .venv-trackers
 	.venv-trackers/bin/pip install --quiet -c constraints.txt torch
 	.venv-trackers/bin/pip install --quiet -e ".[trackers]" pytest
+	touch $@
+
+.venv-integrations/installed: tests/integrations.txt pyproject.toml constraints.txt
+	test -d .venv-integrations || $(PYTHON) -m venv .venv-integrations
+	.venv-integrations/bin/pip install --quiet -c constraints.txt torch
+	.venv-integrations/bin/pip install --quiet -c constraints.txt -r tests/integrations.txt -e .
 	touch $@
 
 .venv-bench/installed: benchmarks/peers/trl.txt pyproject.toml constraints.txt

@@ -12,8 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from rlsp.nano.tokenizer import build_tokenizer
 from tests.shrunk import TINY
 
-collect_ignore = ["peers_algorithms.py", "browser_report.py", "real_trackers.py"]
-"""Need what others don't: make test-peers, test-browser, test-trackers."""
+collect_ignore = ["peers_algorithms.py", "browser_report.py", "real_trackers.py", "integrations_trl.py"]
+"""Need what others don't: make test-peers, test-browser, test-trackers, test-integrations."""
 
 torch.set_num_threads(1)  # two threads on busy cores are many times slower than one, at these sizes
 

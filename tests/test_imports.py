@@ -33,6 +33,7 @@ LAYERS = (
     ("prompts",),
     ("rollouts.native", "rollouts.vllm"),
     ("reward", "evaluation"),
+    ("integrations",),
     ("analysis",),
     ("report",),
     ("trackers",),

@@ -26,9 +26,10 @@ def tokenizer_of(run: Run) -> Tokenizer | None:
 def of_step(
     run: Run, step: int, rollouts: Sequence[Rollout], tokenizer: Tokenizer
 ) -> dict[tuple[str, int], list[Passage]]:
-    """The passages of one step's responses, by problem and sample; nothing of a step that holds no advantages."""
+    """The passages of one step's responses, by problem and sample; nothing of a step that holds no advantages or, while
+    the critic warmed up, did not update the policy."""
     path = run.step_file("advantages", step)
-    if not path.is_file():
+    if not path.is_file() or step <= (run.recipe().rl.critic_warmup_steps or 0):
         return {}
     values = {(each.problem_id, each.sample): each.values for each in read_records(path, Advantages)}
     found = {}

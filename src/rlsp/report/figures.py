@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from rlsp.evaluation.benchmark import Estimate
 from rlsp.evaluation.evaluate import Summary
+from rlsp.report import wording
 
 GREY, PURPLE, ORANGE, BLUE, GREEN, RED = "#7f8791", "#9168d2", "#cb7017", "#2a84d2", "#2b9565", "#d9534f"
 HEIGHT = 240
@@ -236,8 +237,9 @@ def heat(
         showscale=False,
         xgap=3,
         ygap=3,
-        hovertemplate="%{y}, %{x}: %{z:,.1f}<extra></extra>",
-        texttemplate="%{z:,.0f}",
+        text=[["" if value is None else wording.count(value) for value in values] for values in rows.values()],
+        hovertemplate="%{y}, %{x}: %{text}<extra></extra>",
+        texttemplate="%{text}",
         hoverongaps=False,
         textfont={"size": 14},
     )

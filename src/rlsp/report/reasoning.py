@@ -132,7 +132,7 @@ def _attempts(attempts: Sequence[Attempts]) -> Table:
     note = (
         f"pass@k: the share of {last.problems:,} test problems that at least one of k samples solves. Ahead at large "
         "k, too: training has widened what the model can solve. Ahead at small k alone: it has made more likely what "
-        "the model could do before. A dot: the paired 95% interval excludes 0."
+        "the model could do before; close to 100%, nobody can tell. A dot: the paired 95% interval excludes 0."
     )
     return Table("Wider, or only sharper?", note, columns, rows)
 

@@ -25,7 +25,7 @@ MEANINGS = {
     "check: honest": "it recomputes what it should and its verdict is true",
     "check: false": "it compares with something else, or its verdict is not true",
     "given up": "the check says no",
-    "backtrack": "leaves a line that was given up for another derivation",
+    "backtrack": "leaves a line that was given up for another derivation than that line's",
     "alternative": "begins with a first step that is new here",
     "repeat": "derives again what an earlier line derived",
     "✗ right line rejected": "it solves the problem and was given up",

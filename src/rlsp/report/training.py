@@ -184,8 +184,9 @@ def _health_chart(metrics: Sequence[Metrics], key: str, window: int) -> Chart | 
     return lines(f"rl-{key.replace('_', '-')}", title, caption, series, window, height=SMALL) if series else None
 
 
-def _series(metrics: Sequence[Metrics], labels: Mapping[str, str], points: bool = False) -> list[Series]:
-    """The series that have a value at one step or more, each in a style of its own."""
+def _series(metrics: Sequence[Metrics], labels: Mapping[str, str]) -> list[Series]:
+    """The series that have a value at one step or more, each in a style of its own; what is measured now and then is
+    shown as it is, point by point."""
     found = []
     for position, (key, label) in enumerate(labels.items()):
         present = [each for each in metrics if key in each]
@@ -196,7 +197,7 @@ def _series(metrics: Sequence[Metrics], labels: Mapping[str, str], points: bool 
                     [each["step"] for each in present],
                     [each[key] for each in present],
                     LINE_STYLES[position],
-                    points,
+                    points=len(present) < len(metrics) / 2,
                 )
             )
     return found

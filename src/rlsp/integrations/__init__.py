@@ -1,0 +1,1 @@
+"""The same rewards inside trainers that are not ours."""

@@ -1,0 +1,66 @@
+"""A recipe's reward for another trainer: problems and responses in, scores out. Verdicts, exploration and Eq. 1 are
+those of the native engine, by the same calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlsp import reward
+from rlsp.config import Recipe
+from rlsp.exploration import explorer_for
+from rlsp.types import Demonstration, Finish, Problem, Rollout, Score
+from rlsp.verifiers.settings import STRICT, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A response as a trainer has it. `ids` are its tokens, EOS included where it ends by one: the exploration reward
+    counts them; `truncated`: the budget ended it."""
+
+    problem: Problem
+    text: str
+    ids: tuple[int, ...]
+    truncated: bool
+
+
+class Scorer:
+    """Judges by one recipe. Responses to one problem within a call are each other's siblings.
+
+    Args:
+        demonstrations: what the policy has learned from; novelty compares with them.
+    """
+
+    def __init__(
+        self, recipe: Recipe, judging: Settings = STRICT, demonstrations: Sequence[Demonstration] = ()
+    ) -> None:
+        self.recipe, self.judging = recipe, judging
+        self._explorer = explorer_for(recipe, demonstrations)
+
+    def alpha(self, progress: float) -> float:
+        """α where its schedule stands, `progress` from 0 at the first step to 1 at the last."""
+        return reward.alpha_at(self.recipe.reward, progress)
+
+    def score(self, answered: Sequence[Answered], alpha: float | None = None) -> list[Score]:
+        """The scores, in order.
+
+        Args:
+            alpha: None: the first value of its schedule.
+
+        Raises:
+            InputError: no verifier knows the task of a problem, or a judge can't be asked.
+        """
+        seen: Counter[str] = Counter()
+        rollouts = []
+        for each in answered:
+            rollouts.append(_rollout(each, seen[each.problem.id]))
+            seen[each.problem.id] += 1
+        problems = list({each.problem.id: each.problem for each in answered}.values())
+        return reward.score(problems, rollouts, self._explorer, self.recipe.reward, self.judging, alpha)
+
+
+def _rollout(each: Answered, sample: int) -> Rollout:
+    ids = each.ids or (0,)  # a response of no tokens is its EOS
+    finish = Finish.LENGTH if each.truncated else Finish.EOS
+    return Rollout(each.problem.id, sample, (), ids, (0.0,) * len(ids), each.text, finish, 1.0, 0)
