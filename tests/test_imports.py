@@ -102,7 +102,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
     """What comes only as a dependency of a dependency goes with that one's next version."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
-    extras = [each for extra in ("gym", "judge", "lora", "vllm") for each in optional[extra]]
+    extras = [each for extra in ("gym", "judge", "lora", "vllm", "serve") for each in optional[extra]]
     requirements = [*project["dependencies"], *extras]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
     used = {name.lower().replace("_", "-") for path in SOURCE.rglob("*.py") for name in third_party(path)}

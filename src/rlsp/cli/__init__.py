@@ -28,6 +28,7 @@ from rlsp.cli import (
     run,
     sample,
     score,
+    serve_reward,
     sft,
     tasks,
     train,
@@ -63,6 +64,7 @@ for name, verb in (
     ("analyze", analyze.analyze),
     ("report", report.report),
     ("watch", watch.watch),
+    ("serve-reward", serve_reward.serve_reward),
 ):
     app.command(name)(verb)
 app.add_typer(tasks.app, name="tasks")

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 from rlsp import reward
 from rlsp.config import Recipe
 from rlsp.exploration import explorer_for
 from rlsp.types import Demonstration, Finish, Problem, Rollout, Score
+from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
 
 
@@ -26,7 +28,7 @@ class Answered:
 
 
 class Scorer:
-    """Judges by one recipe. Responses to one problem within a call are each other's siblings.
+    """Judges by one recipe, from any thread. Responses to one problem within a call are each other's siblings.
 
     Args:
         demonstrations: what the policy has learned from; novelty compares with them.
@@ -37,6 +39,7 @@ class Scorer:
     ) -> None:
         self.recipe, self.judging = recipe, judging
         self._explorer = explorer_for(recipe, demonstrations)
+        self._exploring = Lock()
 
     def alpha(self, progress: float) -> float:
         """α where its schedule stands, `progress` from 0 at the first step to 1 at the last."""
@@ -57,7 +60,10 @@ class Scorer:
             rollouts.append(_rollout(each, seen[each.problem.id]))
             seen[each.problem.id] += 1
         problems = list({each.problem.id: each.problem for each in answered}.values())
-        return reward.score(problems, rollouts, self._explorer, self.recipe.reward, self.judging, alpha)
+        asked, texts = [each.problem for each in answered], [each.text for each in answered]
+        verdicts = verify_all(asked, texts, self.judging)
+        with self._exploring:
+            return reward.score_judged(problems, rollouts, verdicts, self._explorer, self.recipe.reward, alpha)
 
 
 def _rollout(each: Answered, sample: int) -> Rollout:
