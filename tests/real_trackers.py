@@ -22,7 +22,7 @@ STEPS = 6
 
 @pytest.fixture
 def watched(run: Run, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The run, watched twice to its end: nothing may come double."""
+    """The run, watched to its end; by TensorBoard, which writes into the run, twice: nothing may come double."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))

@@ -175,6 +175,18 @@ def test_analyze_writes_a_page_of_anyones_responses(tmp_path: Path) -> None:
     assert held["responses"]["correct"] == [1, 0, 1, 0] and held["unit"] == "characters"
 
 
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for folder, answer in (("base", "5"), ("trained", "2")):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "out.jsonl", rows(f"\\boxed{{{answer}}}"))
+    base, trained = (tmp_path / folder / "out.jsonl" for folder in ("base", "trained"))
+    done = CliRunner().invoke(app, ["analyze", str(trained), "--against", str(base)])
+    assert done.exit_code == 0 and f"{trained}: 1 responses" in done.output and f"{base} (1)" in done.output
+    both = ["--spans", str(tmp_path / "x"), "--page", str(tmp_path / "." / "x")]
+    refused = CliRunner().invoke(app, ["analyze", str(trained), *both])
+    assert isinstance(refused.exception, InputError) and "would replace the other" in str(refused.exception)
+
+
 def test_analyze_refuses_other_problems(tmp_path: Path) -> None:
     base = write(tmp_path / "base.jsonl", rows("\\boxed{2}"))
     trained = write(tmp_path / "trained.jsonl", rows("\\boxed{2}", "\\boxed{4}"))

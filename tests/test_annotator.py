@@ -17,6 +17,7 @@ from rlsp.cli import app
 from rlsp.config.exploration import JudgeRecipe
 from rlsp.errors import InputError
 from rlsp.evaluation.grading import grade
+from rlsp.exploration.judge.client import Client, client_for
 from rlsp.rollouts import foreign
 from rlsp.verifiers.settings import STRICT
 from tests.scripted_endpoint import Answer, completion, endpoint, ticket_of
@@ -41,8 +42,8 @@ def labelled(body: dict[str, Any], labels: Any) -> Answer:
     return Answer(completion(json.dumps({"ticket": ticket_of(body), "labels": labels})))
 
 
-def recipe(url: str) -> JudgeRecipe:
-    return JudgeRecipe(model="reader", base_url=url, retries=0)
+def client(url: str) -> Client:
+    return client_for(JudgeRecipe(model="reader", base_url=url, retries=0))
 
 
 def test_agreement_is_counted_by_sentence(path: Path) -> None:
@@ -54,7 +55,7 @@ def test_agreement_is_counted_by_sentence(path: Path) -> None:
         return labelled(body, {"2": ["verification"]} if number % 2 == 0 else {"1": ["subgoal"]})
 
     with endpoint(script) as seen:
-        found = annotate(read(path), recipe(seen.url), most=10)
+        found = annotate(read(path), client(seen.url), most=10)
     assert (found.responses, found.sentences, found.failed) == (6, 24, {})
     verification, subgoal = found.tables[Behaviour.VERIFICATION], found.tables[Behaviour.SUBGOAL]
     assert (verification.both_right, verification.first_only, verification.second_only) == (3, 0, 3)
@@ -68,7 +69,7 @@ def test_a_draw_is_the_same_again(path: Path) -> None:
     asked = []
     for _ in range(2):
         with endpoint(lambda _, body: labelled(body, {})) as seen:
-            annotate(read(path), recipe(seen.url), most=3)
+            annotate(read(path), client(seen.url), most=3)
         asked.append(sorted(re.findall(r"\(\d\)", "".join(body["messages"][-1]["content"] for body in seen.asked))))
     assert len(asked[0]) == 3 and asked[0] == asked[1]
 
@@ -82,18 +83,20 @@ def test_a_draw_is_the_same_again(path: Path) -> None:
         ({"1": ["brilliance"]}, "a label that is none"),
         ({"1": "subgoal"}, "a label that is none"),
         ({"1": [["subgoal"]]}, "a label that is none"),
+        ({"01": ["subgoal"]}, "a sentence that is not there"),
+        ({"9" * 5000: ["subgoal"]}, "a sentence that is not there"),
     ],
 )
 def test_a_reply_of_another_form_is_counted_and_not_guessed(path: Path, labels: Any, why: str) -> None:
     with endpoint(lambda number, body: labelled(body, labels if number else {})) as seen:
-        found = annotate(read(path), recipe(seen.url), most=6)
+        found = annotate(read(path), client(seen.url), most=6)
     assert found.responses == 1 and sum(found.failed.values()) == 5
     assert all(why in each for each in found.failed)
 
 
 def test_an_endpoint_that_never_labels_is_an_error(path: Path) -> None:
     with endpoint(lambda *_: Answer(status=500)) as seen, pytest.raises(InputError, match=r"none of 6 .*status 500"):
-        annotate(read(path), recipe(seen.url), most=6)
+        annotate(read(path), client(seen.url), most=6)
 
 
 def test_on_the_command_line(path: Path) -> None:

@@ -246,7 +246,7 @@ def test_lines_are_marked_by_executing_them() -> None:
     lines = mark(PROBLEMS[0], Rollout("p", 0, (1,), (2, 3), (-1.0, -1.0), text, Finish.EOS, 1.0, 0))
     assert lines is not None
     tags = [set(line.tags) for line in lines]
-    assert tags[0] == {"✗ numbers not given", "check: honest", "given up"}, "13 is none of the numbers"
+    assert tags[0] == {"✗ other numbers", "check: honest", "given up"}, "13 is none of the numbers"
     assert tags[1] == {"✓ hits", "backtrack", "check: honest"}
     assert tags[2] == {"✓ hits", "repeat", "check: false", "given up", "✗ right line rejected"}
     assert tags[3] == {"✗ false arithmetic", "backtrack", "alternative"}

@@ -14,7 +14,9 @@ from rlsp.engines.progress import Silent
 from rlsp.files import read_records, write_records
 from rlsp.report import explorer
 from rlsp.report.advantages import passages, token_ends, tokenizer_of
-from rlsp.types import Advantages, Finish, Rollout
+from rlsp.report.evaluations import read_evaluations
+from rlsp.tasks import countdown
+from rlsp.types import Advantages, Finish, Reason, Rollout, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,8 @@ def test_the_page_carries_them_for_training_alone(run: runs.Run) -> None:
     tokenizer = tokenizer_of(run)
     shown = list(explorer._of_step(run, 1, problems, tokenizer))
     assert shown and all(each.advantages for each in shown)
+    tests = list(explorer.of_evaluation(run, read_evaluations(run)[0], "Base"))
+    assert tests and not any(each.advantages for each in tests)
     page = explorer.of_run(run, [])
     assert page is not None and page.advantages
 
@@ -100,3 +104,24 @@ def test_a_step_without_them_is_shown_without(run: runs.Run, tmp_path: Path) -> 
     assert not any(each.advantages for each in explorer._of_step(run, 2, problems, tokenizer_of(run)))
     path.unlink()
     assert not any(each.advantages for each in explorer._of_step(run, 2, problems, tokenizer_of(run)))
+
+
+def response(text: str, advantages: list[tuple[int, float]]) -> explorer.Response:
+    problem, verdict = countdown.problem([3, 7, 12], 33, 1), Verdict(False, "", Reason.NO_ANSWER)
+    return explorer.Response(problem, "RL step 5", 0, verdict, 9, False, text, advantages)
+
+
+def test_a_passage_that_the_page_cuts_ends_there() -> None:
+    """As of group-relative advantages, which are one passage a response."""
+    assert explorer._passages(response("x" * 13_000, [(13_000, 0.5)])) == [12_000, 50]
+    assert explorer._passages(response("x" * 13_000, [(100, 0.5), (12_500, -1.0), (13_000, 2.0)])) == [
+        *(100, 50),
+        *(12_000, -100),
+    ]
+
+
+def test_places_are_those_of_the_text_as_it_is_shown() -> None:
+    """Characters that show nothing become one unit each, whatever they were; an emoji is two units for a browser."""
+    assert list(explorer._units("a🙂b")) == [0, 1, 3, 4]
+    assert list(explorer._units("a\U000e0067b")) == [0, 1, 2, 3]
+    assert explorer._passages(response("\U000e0067🙂b", [(1, 0.5), (2, 0.25), (3, 1.0)])) == [1, 50, 3, 25, 4, 100]

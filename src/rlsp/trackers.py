@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol
 
 from rlsp.errors import InputError
-from rlsp.report.alarms import read_alarms
+from rlsp.files import read_records
 from rlsp.runs import Run, read_metrics
+from rlsp.types import Alarm
 
 PROJECT = "rlsp"
 
@@ -68,38 +70,41 @@ class Logged:
         self._module.finish()
 
 
-def opened(name: Name, run: Run) -> Tracker:
-    """Raises InputError when the package that it needs is missing."""
-    return TensorBoard(run) if name is Name.TENSORBOARD else Logged(run, name)
-
-
 class Follower:
     """Sends each number of a run once, when it is there: SFT's and RL's steps, how many alarms a step has raised, and
     what was evaluated."""
 
-    def __init__(self, run: Run, trackers: list[Tracker]) -> None:
-        self.run, self.trackers = run, trackers
+    def __init__(self, run: Run) -> None:
+        self.run, self.trackers = run, list[Tracker]()
         self._sent = {"sft": 0, "rl": 0}
         self._evaluated: set[str] = set()
 
+    def add(self, name: Name) -> None:
+        """Raises InputError when the package that it needs is missing."""
+        self.trackers.append(TensorBoard(self.run) if name is Name.TENSORBOARD else Logged(self.run, name))
+
     def update(self) -> None:
         """Raises InputError when a file of the run can't be read."""
-        raised: dict[int, int] = {}
-        for alarm in read_alarms(self.run) or []:
-            raised[alarm.step] = raised.get(alarm.step, 0) + 1
-        for stage in self._sent:
-            for each in read_metrics(self.run.path(stage, "metrics.jsonl")):
+        metrics = {stage: read_metrics(self.run.path(stage, "metrics.jsonl")) for stage in self._sent}
+        raised = self._raised()  # after the metrics, before which a step writes its alarms
+        for stage, rows in metrics.items():
+            for each in rows:
                 step = int(each["step"])
                 if step <= self._sent[stage]:
                     continue  # sent, or made again after a break: the same numbers
                 values = {name: value for name, value in each.items() if name != "step"}
-                self._send(stage, step, values | ({"alarms": raised.get(step, 0)} if stage == "rl" else {}))
+                self._send(stage, step, values | ({"alarms": raised[step]} if stage == "rl" else {}))
                 self._sent[stage] = step
         for name, summary in self.run.evaluations().items():
             if name not in self._evaluated:
                 self._evaluated.add(name)
                 told = {"accuracy": summary["accuracy"], "tokens": summary["mean_tokens"]}
                 self._send(f"evaluation/{name}", 0, told)
+
+    def _raised(self) -> Counter[int]:
+        """How many alarms each step has raised."""
+        path = self.run.path("rl", "alarms.jsonl")
+        return Counter(alarm.step for alarm in read_records(path, Alarm)) if path.is_file() else Counter()
 
     def close(self) -> None:
         for tracker in self.trackers:

@@ -87,7 +87,10 @@ def analyze(models: Sequence[Read], demonstrations: Sequence[Demonstration] = ()
     Raises:
         ValueError: they were not asked the same problems.
     """
-    shown = _Held.of((each.problem, each.trace) for each in demonstrations)
+    demonstrated = _Held.of((each.problem, each.trace) for each in demonstrations)
+    problems = [{(each.id, detector(each)) for each in read.answers.problems} for read in models]
+    if any(each != problems[0] for each in problems):
+        raise ValueError("the problems differ")
     held = [_Held.of_responses(each) for each in models]
     base, graded = models[0], [each.graded for each in models]
     unit, hard = ledger.unit_of(*graded), ledger.difficulty(base.graded)
@@ -99,7 +102,7 @@ def analyze(models: Sequence[Read], demonstrations: Sequence[Demonstration] = ()
                 each.name,
                 benchmark.summarise(each.graded, unit),
                 ledger.account(each.graded, others, hard, unit),
-                _novelty(own, held[0] if len(models) > 1 else None, shown),
+                _novelty(own, held[0] if len(models) > 1 else None, demonstrated),
             )
         )
     return Analysis(accounts, _behaviours(models), hard.name if hard else "")

@@ -13,11 +13,10 @@ from rlsp.behaviours import lexical
 from rlsp.behaviours.detectors import DEFINITIONS, Detector, detector
 from rlsp.behaviours.sentences import Sentence, split
 from rlsp.behaviours.spans import Behaviour
-from rlsp.config.exploration import JudgeRecipe
 from rlsp.errors import InputError
 from rlsp.evaluation.agreement import Table, two_by_two
 from rlsp.exploration.judge import ask_all
-from rlsp.exploration.judge.client import FailedCallError, client_for
+from rlsp.exploration.judge.client import Client, FailedCallError
 from rlsp.exploration.judge.reading import NoGradeError, objects
 from rlsp.exploration.judge.rubric import quoting
 
@@ -75,24 +74,26 @@ class NotLabelledError(Exception):
     """The reply is not what was asked for; says why."""
 
 
-def annotate(read: Read, recipe: JudgeRecipe, most: int, seed: int = 0) -> Annotation:
-    """Ask the endpoint to label `most` of the responses, drawn by `seed`, sentence by sentence.
+def annotate(read: Read, client: Client, most: int, seed: int = 0) -> Annotation:
+    """Ask the client's endpoint to label `most` of the responses, drawn by `seed`, sentence by sentence.
 
     Raises:
-        InputError: no response is free text, the package openai or the key is missing, or no reply could be read.
+        InputError: no response is free text, or no reply could be read.
     """
     every = list(_free(read))
     if not every:
         raise InputError("an annotator reads free text, and the steps of these tasks are executed: leave it out")
     chosen = Random(seed).sample(every, min(most, len(every)))
-    client = client_for(recipe)
 
     async def ask(connection: AsyncOpenAI, each: _Asked) -> tuple[_Asked, Labels | str]:
         numbered = "\n".join(f"{number}: {_one_line(one.text)}" for number, one in enumerate(each.sentences))
         request = quoting(GUIDE, REQUEST, each.question, numbered)
         try:
             found = objects(await client.ask(connection, request), request)
-            return each, _labels(found[-1], len(each.sentences))
+            read = [_labels(values, len(each.sentences)) for values in found]
+            if any(labels != read[0] for labels in read):
+                raise NotLabelledError("several objects that differ")
+            return each, read[0]
         except (FailedCallError, NoGradeError, NotLabelledError) as failure:
             return each, str(failure)
 
@@ -109,7 +110,7 @@ def annotate(read: Read, recipe: JudgeRecipe, most: int, seed: int = 0) -> Annot
                 theirs = behaviour in labels.get(number, ())
                 pairs.append((each.problem_id, theirs, (sentence.start, behaviour) in found))
     return Annotation(
-        recipe.model,
+        client.recipe.model,
         len(labelled),
         sum(len(each.sentences) for each, _ in labelled),
         {behaviour: two_by_two(pairs) for behaviour, pairs in judged.items()},
@@ -136,8 +137,9 @@ def _labels(values: dict[str, Any], sentences: int) -> Labels:
     if not isinstance(given, dict):
         raise NotLabelledError("no labels in the JSON")
     labels: Labels = {}
+    numbers = {str(number) for number in range(sentences)}
     for number, names in given.items():
-        if not (str(number).isdecimal() and int(number) < sentences):
+        if number not in numbers:
             raise NotLabelledError("a label for a sentence that is not there")
         if not isinstance(names, list) or not all(name in list(Behaviour) for name in names):
             raise NotLabelledError("a label that is none")

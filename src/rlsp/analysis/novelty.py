@@ -65,7 +65,7 @@ def against(responses: Patterns, references: Patterns) -> Novelty | None:
     shares: list[float] = []
     for problem, group in responses.items():
         held = [each for each in group if each]
-        if held and others - {problem}:
+        if held and len(others) > (problem in others):
             fresh = [{pattern for pattern in each if holder.get(pattern, problem) == problem} for each in held]
             shares.append(sum(len(few) / len(every) for few, every in zip(fresh, held, strict=True)) / len(held))
     if not shares:

@@ -126,14 +126,21 @@ def print_attempts(attempts: Sequence[Attempts]) -> None:
 def print_annotation(annotation: Annotation) -> None:
     """How far the annotator and the detector agree, sentence by sentence."""
     shown = titled(f"Annotator {clean(annotation.model)} beside the words, by sentence")
-    for heading in ("", "both", "annotator only", "words only", "Cohen's κ (95 %)"):
+    for heading in ("", "both", "annotator only", "words only", "neither", "Cohen's κ (95 %)"):
         shown.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for behaviour, table in annotation.tables.items():
         kappa = "–"
         if table.kappa is not None and table.kappa_interval is not None:
             low, high = table.kappa_interval
             kappa = f"{table.kappa:.2f} ({low:.2f} … {high:.2f})"
-        shown.add_row(behaviour, str(table.both_right), str(table.first_only), str(table.second_only), kappa)
+        shown.add_row(
+            behaviour,
+            str(table.both_right),
+            str(table.first_only),
+            str(table.second_only),
+            str(table.both_wrong),
+            kappa,
+        )
     console.print(shown)
     say(f"{annotation.sentences} sentences of {annotation.responses} responses; neither reader is the truth")
     for why, count in annotation.failed.items():

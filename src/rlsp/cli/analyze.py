@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ from rlsp.verifiers.settings import STRICT, Settings
 
 if TYPE_CHECKING:
     from rlsp.analysis.analyze import Read
+    from rlsp.exploration.judge.client import Client
 
 
 def analyze(
@@ -73,7 +75,7 @@ def analyze(
         reading = {
             "--against": against, "--demonstrations": demonstrations, "--spans": spans, "--page": page,
             "--common": common, "--problems": problems, "--verifier": verifier, "--lenient": lenient,
-            "--annotator": annotator,
+            "--annotator": annotator, "--annotator-url": annotator_url, "--annotator-key": annotator_key,
         }  # fmt: skip
         if given := [option for option, value in reading.items() if value]:
             raise InputError(f"{responses} is a run, which holds what it needs: leave out {', '.join(given)}")
@@ -85,13 +87,19 @@ def analyze(
     for option, path in (("--spans", spans), ("--page", page)):
         if path is not None:
             check_writable(path, overwrite, (responses, against, demonstrations, problems), option=option)
+    if spans is not None and page is not None and spans.resolve() == page.resolve():
+        raise InputError(f"--spans and --page are both {page}: one would replace the other")
+    reader = _annotator(annotator, annotator_url, annotator_key)
     settings = judging(lenient, deadline, trust)
     from rlsp.analysis import analyze as analysis
     from rlsp.cli.analysis_tables import print_analysis
 
     shown = list(read_records(demonstrations, Demonstration)) if demonstrations else []
-    model = _read(responses, problems, verifier, settings)
-    base = _read(against, problems, verifier, settings) if against else None
+    names = {path: path.name for path in (responses, against) if path}
+    if len(set(names.values())) < len(names):
+        names = {path: str(path) for path in names}
+    model = _read(responses, names, problems, verifier, settings)
+    base = _read(against, names, problems, verifier, settings) if against else None
     models = [model]
     if base:
         model, base = analysis.pair(model, base, common)
@@ -105,23 +113,34 @@ def analyze(
         console.print(f"page: {page}", soft_wrap=True)
     if spans is not None:
         write_records(spans, analysis.places(model))
-    if annotator is not None:
-        _annotate(model, annotator, annotator_url, annotator_key, annotated)
+    if reader is not None:
+        from rlsp.analysis.annotator import annotate
+        from rlsp.cli.analysis_tables import print_annotation
+
+        print_annotation(annotate(model, reader, annotated))
 
 
-def _annotate(model: Read, name: str, url: str, key: str, most: int) -> None:
+def _annotator(name: str | None, url: str, key: str) -> Client | None:
+    """Who labels, before anything is done for it. Raises InputError when it can't be asked."""
+    if name is None:
+        if url or key:
+            raise InputError("--annotator-url and --annotator-key are of an annotator: name its model by --annotator")
+        return None
     from pydantic import ValidationError
 
-    from rlsp.analysis.annotator import MAX_TOKENS, annotate
-    from rlsp.cli.analysis_tables import print_annotation
+    from rlsp.analysis.annotator import MAX_TOKENS
     from rlsp.config.exploration import JudgeRecipe
+    from rlsp.exploration.judge.client import client_for
 
     try:
         recipe = JudgeRecipe(model=name, base_url=url, api_key_variable=key, max_tokens=MAX_TOKENS)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"--annotator: {first['loc'][-1]}: {first['msg']}, got {first['input']!r:.80}") from None
-    print_annotation(annotate(model, recipe, most))
+    try:
+        return client_for(recipe)
+    except InputError as error:
+        raise InputError(f"--annotator speaks to its endpoint as a judge does: {error}") from None
 
 
 def _analyze_run(run: Run, samples: int | None, attempts: int | None, settings: Settings, overwrite: bool) -> None:
@@ -148,8 +167,10 @@ def _analyze_run(run: Run, samples: int | None, attempts: int | None, settings: 
     console.print(f"report: {build(run)}", soft_wrap=True)
 
 
-def _read(path: Path, problems: Path | None, verifier: str | None, settings: Settings) -> Read:
+def _read(
+    path: Path, names: Mapping[Path, str], problems: Path | None, verifier: str | None, settings: Settings
+) -> Read:
     from rlsp.analysis.analyze import Read
 
     answers = foreign.read(path, problems, verifier)
-    return Read(path.name, answers, grade(answers, settings))
+    return Read(names[path], answers, grade(answers, settings))

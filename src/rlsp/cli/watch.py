@@ -17,7 +17,7 @@ from rlsp.cli.progress import console
 from rlsp.cli.terminal import clean, say
 from rlsp.errors import InputError
 from rlsp.runs import Run, read_metrics
-from rlsp.trackers import Follower, Name, opened
+from rlsp.trackers import Follower, Name
 
 T = TypeVar("T")
 
@@ -44,19 +44,22 @@ def watch(
 ) -> None:
     """Follow a run: its newest steps here, its page in the browser, its numbers in trackers. It ends by Ctrl-C, and the
     run goes on. Where the output is no terminal there is no page, as its address holds a token and would stand in a
-    log, and it ends with the run."""
+    log, and it ends when the run is complete."""
     source = Run(run)
     source.manifest()
-    follower = Follower(source, [opened(name, source) for name in dict.fromkeys(to or ())])
     if console.is_terminal:
         from rlsp.report.live import Server
 
         server = Server(source, port)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         say(f"page: {server.address}")
+    else:
+        say("no page: the output is no terminal, and the page's address holds a token")
+    follower = Follower(source)
     try:
+        for name in dict.fromkeys(to or ()):
+            follower.add(name)
         if not console.is_terminal:
-            say("no page: the output is no terminal, and the page's address holds a token")
             _follow(source, follower)
             return
         with Live(console=console, refresh_per_second=1) as live:
@@ -89,7 +92,7 @@ def _patiently(read: Callable[[], T]) -> T:
 
 
 def _follow(run: Run, follower: Follower) -> None:
-    """A line a step, until the run has ended: a log file has no rows to draw over."""
+    """A line a step, until the run is complete: a log file has no rows to draw over."""
     seen, complete = 0, False
     while not complete:
         complete = run.complete

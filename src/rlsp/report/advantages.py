@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from rlsp import model_files
+from rlsp.errors import InputError
 from rlsp.files import read_records
 from rlsp.runs import Run
 from rlsp.types import Advantages, Rollout
@@ -18,9 +19,18 @@ Passage = tuple[int, float]
 
 def tokenizer_of(run: Run) -> Tokenizer | None:
     """The tokenizer that the run's responses are in; None where it is not there as a file."""
-    folders = [run.path("rl", "model"), run.path("sft", "model"), Path(run.recipe().model.path)]
-    files = (folder / "tokenizer.json" for folder in folders)
-    return next((Tokenizer.from_file(str(path)) for path in files if path.is_file()), None)
+    try:
+        base = [model_files.resolve(run.recipe().model.path)]
+    except InputError:
+        base = []  # a run can outlive the model it began with
+    files = (folder / "tokenizer.json" for folder in (run.path("rl", "model"), run.path("sft", "model"), *base))
+    found = next((path for path in files if path.is_file()), None)
+    if found is None:
+        return None
+    try:
+        return Tokenizer.from_file(str(found))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise InputError(f"{found}: no tokenizer: {error!s:.200}; put it back from a copy") from None
 
 
 def of_step(
@@ -29,7 +39,7 @@ def of_step(
     """The passages of one step's responses, by problem and sample; nothing of a step that holds no advantages or, while
     the critic warmed up, did not update the policy."""
     path = run.step_file("advantages", step)
-    if not path.is_file() or step <= (run.recipe().rl.critic_warmup_steps or 0):
+    if not path.is_file() or step <= run.recipe().rl.actor_waits:
         return {}
     values = {(each.problem_id, each.sample): each.values for each in read_records(path, Advantages)}
     found = {}

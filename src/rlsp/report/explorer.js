@@ -123,7 +123,7 @@
     );
     const weighed = painted() === "advantages";
     made.append(weighed && advantages[i].length ? pushed(i) : marked(i));
-    if (weighed && !advantages[i].length) made.append(element("p", { class: "note" }, "No advantages: the policy was not updated from this response."));
+    if (weighed && !advantages[i].length) made.append(element("p", { class: "note" }, "No advantages are known: none were computed for it, the policy was not updated in this step, or its tokens do not spell the text."));
     return made;
   }
 

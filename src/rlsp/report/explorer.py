@@ -17,7 +17,7 @@ from itertools import accumulate
 from markupsafe import Markup
 from tokenizers import Tokenizer
 
-from rlsp.behaviours.detectors import Detector, detector, spans
+from rlsp.behaviours.detectors import spans
 from rlsp.behaviours.spans import Behaviour
 from rlsp.evaluation.evaluate import Summary
 from rlsp.files import read_records
@@ -26,13 +26,16 @@ from rlsp.report.advantages import Passage
 from rlsp.report.evaluations import read_scores
 from rlsp.report.traces import MAX_CHARACTERS, visible
 from rlsp.runs import Run
+from rlsp.tasks import countdown
 from rlsp.types import Problem, Rollout, Score, Verdict
 
 MOST = 20_000
 """Responses on a page."""
 SIDE_BY_SIDE = 12
-"""Other responses to the same problem that are shown beside one."""
+"""Responses to one problem that are shown beside each other."""
 BEHAVIOURS = tuple(Behaviour)
+DERIVED = (countdown.NAME,)
+"""Tasks whose answer is the derivation itself, which nobody wants to read in its canonical form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
             "sample": [each.sample for each in kept],
             "correct": [int(each.verdict.correct) for each in kept],
             "reason": [reasons.index(str(each.verdict.reason)) for each in kept],
-            "answer": ["" if _derives(each.problem) else visible(each.verdict.answer)[:200] for each in kept],
+            "answer": ["" if each.problem.task in DERIVED else visible(each.verdict.answer)[:200] for each in kept],
             "length": [each.length for each in kept],
             "cut": [int(bool(each.cut)) for each in kept],
             "text": [visible(each.text) for each in kept],
@@ -134,11 +137,6 @@ def pack(responses: Sequence[Response], unit: str, total: int | None = None) -> 
         unit,
         bool(sizes),
     )
-
-
-def _derives(problem: Problem) -> bool:
-    """Whether the answer is the derivation itself, which nobody wants to read in its canonical form."""
-    return detector(problem) is Detector.GROUNDED
 
 
 def _even(responses: Sequence[Response]) -> list[Response]:
@@ -166,15 +164,20 @@ def _marks(response: Response) -> list[int]:
 
 def _passages(response: Response) -> list[int]:
     """(end, advantage in hundredths) of each passage, one after the other."""
-    places = _units(response.text) if response.advantages else range(0)
-    shown = [(end, value) for end, value in response.advantages if end < len(places)]
-    return [each for end, value in shown for each in (places[end], round(100 * value))]
+    if not response.advantages:
+        return []
+    places, found = _units(response.text), list[int]()
+    for end, value in response.advantages:
+        found += [places[min(end, len(places) - 1)], round(100 * value)]
+        if end >= len(places):
+            break
+    return found
 
 
 def _units(text: str) -> Sequence[int]:
     """How many of a browser's UTF-16 units stand before each character that the page shows of the text, and before its
     end."""
-    shown = text[:MAX_CHARACTERS]
+    shown = visible(text[:MAX_CHARACTERS])
     if shown.isascii() or max(shown) <= "\uffff":
         return range(len(shown) + 1)
     return list(accumulate((1 + (each > "\uffff") for each in shown), initial=0))

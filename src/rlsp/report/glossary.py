@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlsp.config import Recipe, RewardRecipe
+from rlsp.config import Recipe, RewardRecipe, TaskRecipe
 from rlsp.evaluation.evaluate import Summary
 from rlsp.report import wording
+from rlsp.tasks import GENERATED
 
 PARTS = {
     "length": "a charge that shrinks as the response grows, so that longer thinking costs less",
@@ -67,11 +68,18 @@ def reward(recipe: Recipe) -> str:
     if recipe.reward.mode == "paper_code":
         return "The reward is what the authors' released code computes from correctness and length."
     explored = "; ".join(f"{name}: {PARTS[name]}" for name in paid)
-    if not paid:
-        return "The reward is 1 for a right answer, 0 for a wrong one; nothing is paid for exploration."
     correctness, exploration = weights(recipe.reward)
+    if not paid:
+        return f"The reward is {correctness} for a right answer, 0 for a wrong one; nothing is paid for exploration."
+    cut_off = {
+        "keep": "",
+        "floor": " A response that the budget cuts off gets the least exploration.",
+        "mask": " A response that the budget cuts off is not learned from.",
+    }[recipe.reward.truncation]
+    apart = ", each normalised by itself before it is weighed" if recipe.reward.mix == "advantage" else ""
     return (
-        f"The reward is {correctness} × (1 if the answer is right, else 0) + {exploration} × exploration ({explored})."
+        f"The reward is {correctness} × (1 if the answer is right, else 0) + {exploration} × exploration "
+        f"({explored}){apart}.{cut_off}"
     )
 
 
@@ -82,11 +90,12 @@ def weights(reward: RewardRecipe) -> tuple[str, str]:
     return "α", "(1 − α)"
 
 
-def levels(by_task: dict[int, tuple[int, int]] | None) -> str:
+def levels(task: TaskRecipe) -> str:
     """What makes a level of a generated task; "" for levels that came with the data."""
-    if by_task is None:
+    if task.name not in GENERATED:
         return ""
-    told = (f"{level}: {count} numbers up to {largest}" for level, (count, largest) in by_task.items())
+    made = GENERATED[task.name].LEVELS
+    told = (f"{level}: {made[level][0]} numbers up to {made[level][1]}" for level in task.levels)
     return f"Levels are {'; '.join(told)}."
 
 

@@ -24,7 +24,6 @@ from rlsp.report.figures import Chart, accuracy_against_tokens, accuracy_by_stag
 from rlsp.report.traces import MEANINGS
 from rlsp.report.training import rl_training, sft_chart
 from rlsp.runs import Run
-from rlsp.tasks import GENERATED
 
 FOLDER = Path(__file__).parent
 AFTER = ("rlsp", "sft")
@@ -78,7 +77,7 @@ def render(run: Run, live: str = "") -> str:
     if len(evaluations) > 1:
         result_charts.append(accuracy_against_tokens([(each.label, each, look[each.name]) for each in evaluations]))
     if with_levels:
-        told = glossary.levels(GENERATED[recipe.task.name].LEVELS if recipe.task.name in GENERATED else None)
+        told = glossary.levels(recipe.task)
         result_charts += [by_level(with_levels, tokens, told) for tokens in (False, True)]
     training, sft, reasons = (
         rl_training(run, recipe),

@@ -23,11 +23,10 @@ TIME = (
     "shortest right response to their problem, whichever model's. Below it: the share of wrong responses that stopped "
     "before its length. ρ: rank correlation."
 )
-NOVELTY = (
-    f"Each response is read as runs of {WORDS} words, and of {STEPS} kinds of steps (which operation, a line's end, a "
-    "check's verdict). Share of its runs that the texts named on the left hold nowhere. The first column says how much "
-    "of that there is without any training: more than it is new, less is borrowed."
-)
+STEP_KINDS = {
+    Detector.GROUNDED: "which operation, a line's end, a check's verdict",
+    Detector.LEXICAL: "which behaviour a sentence shows, if any",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def of_analysis(analysis: Analysis, effects: Sequence[Effect] = (), attempts: Se
     if effects:
         tables.append(_effects(effects, names[-1]))
     tables.append(_lines("Thinking time", TIME, time_lines(analysis), names))
-    tables.append(_lines("Is it new?", NOVELTY, novelty_lines(analysis), names))
+    tables.append(_lines("Is it new?", _novelty_note(analysis), novelty_lines(analysis), names))
     charts = _ledgers(columns)
     if attempts:
         tables.append(_attempts(attempts))
@@ -117,6 +116,17 @@ def _effects(effects: Sequence[Effect], name: str) -> Table:
     )
     columns = ["responses cut", "right: with it", "right: something else", "with − else, points", "same again"]
     return Table("Does it help?", note, columns, rows)
+
+
+def _novelty_note(analysis: Analysis) -> str:
+    kinds = "; ".join(STEP_KINDS[detector] for detector in analysis.behaviours)
+    note = (
+        f"Each response is read as runs of {WORDS} words, and of {STEPS} kinds of steps ({kinds}). Share of its runs "
+        "that the texts named on the left hold nowhere."
+    )
+    if len(analysis.accounts) == 1:
+        return note
+    return f"{note} The first column says how much of that there is without training: more is new, less is borrowed."
 
 
 def _attempts(attempts: Sequence[Attempts]) -> Table:

@@ -19,7 +19,7 @@ MAX_CHARACTERS = 12_000
 MEANINGS = {
     "✓ hits": "the steps really solve the problem",
     "✗ false arithmetic": "at least one step is not true",
-    "✗ numbers not given": "the steps do not use the problem's numbers as it wants",
+    "✗ other numbers": "the steps do not use the problem's numbers as it wants: others, or some twice or not at all",
     "✗ unreadable": "the line is not in the language of steps",
     "cut off": "the token budget ended the response here",
     "check: honest": "it recomputes what it should and its verdict is true",
@@ -88,7 +88,7 @@ def _tags(attempt: Attempt, new: set[str], cut: bool, answers: bool) -> tuple[st
     holds = {
         "✗ unreadable": not line.well_formed and not cut,
         "cut off": cut,
-        "✗ numbers not given": line.well_formed and attempt.steps_true and not attempt.legal and not cut,
+        "✗ other numbers": line.well_formed and attempt.steps_true and not attempt.legal and not cut,
         "✗ false arithmetic": line.well_formed and not attempt.steps_true,
         "✓ hits": "hits" in new,
         "backtrack": "backtracks" in new,

@@ -120,8 +120,8 @@ def _main_charts(metrics: Sequence[Metrics], recipe: Recipe, window: int) -> lis
         ("accuracy", "Accuracy", f"Look for a rise{_held_out(recipe)}.", accuracy, True),
         ("length", "Response length", "Tokens a response. Growth that accuracy follows is thinking; growth alone is "
          f"padding. The cap is {recipe.sampling.max_response_tokens:,}.", _series(metrics, LENGTHS), False),
-        ("cost", "Tokens for each right answer", "All that was sampled, for each answer that was right. Falling: "
-         "thinking pays better.", _series(_with_cost(metrics), COST), False),
+        ("cost", "Tokens for each right answer", "All that was sampled, for each answer that was right (steps without "
+         "any are left out). Falling: thinking pays better.", _series(_with_cost(metrics), COST), False),
         ("allocation", "Longer where it is harder?", "Rank correlation ρ of a response's length with its problem's "
          "level: 0, effort without regard to difficulty; 1, strictly by it.", _series(metrics, ALLOCATION), False),
         ("reward", "The two parts of the reward", _reward_caption(recipe.reward), reward, False),
@@ -197,10 +197,15 @@ def _series(metrics: Sequence[Metrics], labels: Mapping[str, str]) -> list[Serie
                     [each["step"] for each in present],
                     [each[key] for each in present],
                     LINE_STYLES[position],
-                    points=len(present) < len(metrics) / 2,
+                    points=rare(present, metrics),
                 )
             )
     return found
+
+
+def rare(present: Sequence[Metrics], metrics: Sequence[Metrics]) -> bool:
+    """Whether something was measured now and then, so that there is nothing to smooth."""
+    return len(present) < len(metrics) / 2
 
 
 def window_of(steps: int) -> int:
@@ -228,7 +233,7 @@ def _table(metrics: Sequence[Metrics], window: int) -> Table:
         present = [each for each in metrics if key in each]
         if present:
             values = [each[key] for each in present]
-            means = smooth(values, window) if len(present) == len(metrics) else values
+            means = values if rare(present, metrics) else smooth(values, window)
             by_step = {int(each["step"]): mean for each, mean in zip(present, means, strict=True)}
             rows.append((label, [compact(by_step.get(step)) for step in steps]))
     return Table(steps, rows)
