@@ -31,8 +31,8 @@ test-browser: .venv/installed  ## the report's pages in headless Chromium (needs
 test-trackers: .venv-trackers/installed  ## the trackers' own packages get a run's numbers, in an environment of its own
 	.venv-trackers/bin/pytest tests/real_trackers.py
 
-test-integrations: .venv-integrations/installed  ## our rewards inside TRL's own trainer, in an environment of its own
-	OMP_NUM_THREADS=1 .venv-integrations/bin/pytest tests/integrations_trl.py
+test-integrations: .venv-integrations/installed  ## our rewards inside TRL's own trainer, and the reward server under load, in an environment of its own
+	OMP_NUM_THREADS=1 .venv-integrations/bin/pytest -s tests/integrations_trl.py tests/integrations_server.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py

@@ -12,7 +12,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from rlsp.nano.tokenizer import build_tokenizer
 from tests.shrunk import TINY
 
-collect_ignore = ["peers_algorithms.py", "browser_report.py", "real_trackers.py", "integrations_trl.py"]
+collect_ignore = [
+    "peers_algorithms.py",
+    "browser_report.py",
+    "real_trackers.py",
+    "integrations_trl.py",
+    "integrations_server.py",
+]
 """Need what others don't: make test-peers, test-browser, test-trackers, test-integrations."""
 
 torch.set_num_threads(1)  # two threads on busy cores are many times slower than one, at these sizes
