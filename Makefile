@@ -32,7 +32,7 @@ test-trackers: .venv-trackers/installed  ## the trackers' own packages get a run
 	.venv-trackers/bin/pytest tests/real_trackers.py
 
 test-integrations: .venv-integrations/installed  ## our rewards inside TRL's own trainer, and the reward server under load, in an environment of its own
-	OMP_NUM_THREADS=1 .venv-integrations/bin/pytest -s tests/integrations_trl.py tests/integrations_server.py
+	OMP_NUM_THREADS=1 .venv-integrations/bin/pytest -s tests/integrations_trl.py tests/integrations_openrlhf.py tests/integrations_server.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py
@@ -76,6 +76,7 @@ base: .venv/installed  ## remake the nano base model that ships with the package
 	test -d .venv-integrations || $(PYTHON) -m venv .venv-integrations
 	.venv-integrations/bin/pip install --quiet -c constraints.txt torch
 	.venv-integrations/bin/pip install --quiet -c constraints.txt -r tests/integrations.txt -e .
+	.venv-integrations/bin/pip install --quiet --no-deps openrlhf==0.11.2
 	touch $@
 
 .venv-bench/installed: benchmarks/peers/trl.txt pyproject.toml constraints.txt

@@ -18,6 +18,7 @@ collect_ignore = [
     "real_trackers.py",
     "integrations_trl.py",
     "integrations_server.py",
+    "integrations_openrlhf.py",
 ]
 """Need what others don't: make test-peers, test-browser, test-trackers, test-integrations."""
 

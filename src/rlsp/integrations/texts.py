@@ -41,6 +41,11 @@ class Texts:
             InputError: the prompt does not begin the query, or nobody knows the answer.
         """
         if not query.startswith(prompt):
+            with self._tokenizing:
+                ids = self._tokenizer(prompt, add_special_tokens=False).input_ids
+                prompt, sent = self._tokenizer.decode(ids), prompt
+            if query.startswith(prompt):  # decoding does not give back every text
+                return self.answered(self._problem(sent, label), query.removeprefix(prompt))
             raise InputError(f"the query does not begin with its prompt: {query!r:.60}, {prompt!r:.60}")
         return self.answered(self._problem(prompt, label), query.removeprefix(prompt))
 
