@@ -325,7 +325,7 @@ def test_long_values_of_csv_are_read(tmp_path: Path) -> None:
         ("a.parquet", b"PAR1 no", "can't be read as Parquet"),
         ("a.jsonl.zst", b"no", "can't be read as JSONL"),
         ("a.jsonl.gz", b"no", "can't be read as JSONL"),
-        ("a.jsonl.gz", gzip.compress(b'{"question": "q", "answer": "1"}')[:-9], "can't be read as JSONL"),
+        ("a.jsonl.gz", gzip.compress(b'{"question": "q", "answer": "1"}', mtime=0)[:-9], "can't be read as JSONL"),
         ("a.xlsx", b"", r"no reader for this ending; there are \.jsonl"),
     ],
 )
