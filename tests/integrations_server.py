@@ -120,6 +120,6 @@ def test_no_answer_is_lost_or_mixed_up(tmp_path: Path) -> None:
     assert judged["plain: match"] > 0.3 * judged.total() and judged["slow: timeout"] > 0
     assert served.ask("/health", None, None, "GET")[1]["queued"] == 0
     workers = process.children(recursive=True)
-    assert served.end() in (0, -signal.SIGTERM)
+    assert served.end() == 0
     assert psutil.wait_procs(workers, timeout=30)[1] == [], "no worker outlives the server"
     assert grown < MOST_GROWTH_MIB

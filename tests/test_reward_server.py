@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,11 @@ class Served:
         return response.status, json.loads(text) if "json" in response.headers["content-type"] else text
 
     def end(self) -> int:
+        """Its exit code, once it has said that it has ended."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        rest, _ = self.process.communicate(timeout=60)
+        assert "has ended" in rest
+        return self.process.returncode
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     write_records(problems, [PROBLEM])
     served = Served("nano", "--problems", str(problems))
     yield served
-    assert served.end() in (0, -signal.SIGTERM)
+    assert served.end() == 0
 
 
 def expected(*texts: str) -> list[Any]:
@@ -164,6 +168,18 @@ def test_metrics_count_what_was_judged(served: Served) -> None:
     found = re.search(r'rlsp_verdicts_total\{reason="match"\} (\d+)', text)
     assert found is not None and int(found[1]) >= 3
     assert 'rlsp_requests_total{status="200"}' in text and "rlsp_queued 0.0" in text
+
+
+def test_what_is_being_judged_is_answered_before_it_ends() -> None:
+    served = Served("nano")
+    items = [{"problem": to_json(PROBLEM), "response": RIGHT}] * 4000
+    with ThreadPoolExecutor(1) as client:
+        asked = client.submit(served.ask, "/score", {"items": items})
+        while served.ask("/health", None, None, "GET")[1]["queued"] == 0 and not asked.done():
+            pass
+        assert served.end() == 0
+        status, answer = asked.result(60)
+    assert status == 200 and len(answer["scores"]) == 4000
 
 
 @pytest.mark.parametrize(

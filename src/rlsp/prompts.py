@@ -20,12 +20,21 @@ def instruct(problem: Problem, recipe: Recipe) -> str:
     return recipe.model.instruction.replace(LENGTH_TARGET, str(l1.target(problem.id)))
 
 
+PLAIN_ENDING = "\n"
+"""What a prompt ends by where there is no chat template."""
+
+
+def user_text(problem: Problem, recipe: Recipe) -> str:
+    """What the user says: the recipe's instruction with the question in it."""
+    return instruct(problem, recipe).replace("{question}", problem.question)
+
+
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem, instruction: str = "{question}") -> Prompt:
     """The user's turn in the model's chat template, open for the answer; a model without a template gets the plain
     question and a line break."""
     text = instruction.replace("{question}", problem.question)
     if tokenizer.chat_template is None:
-        ids = tokenizer(text + "\n").input_ids
+        ids = tokenizer(text + PLAIN_ENDING).input_ids
     else:
         messages = [{"role": "user", "content": text}]
         encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)

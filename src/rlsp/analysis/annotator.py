@@ -90,10 +90,10 @@ def annotate(read: Read, client: Client, most: int, seed: int = 0) -> Annotation
         request = quoting(GUIDE, REQUEST, each.question, numbered)
         try:
             found = objects(await client.ask(connection, request), request)
-            read = [_labels(values, len(each.sentences)) for values in found]
-            if any(labels != read[0] for labels in read):
+            first, *others = (_labels(values, len(each.sentences)) for values in found)
+            if any(labels != first for labels in others):
                 raise NotLabelledError("several objects that differ")
-            return each, read[0]
+            return each, first
         except (FailedCallError, NoGradeError, NotLabelledError) as failure:
             return each, str(failure)
 

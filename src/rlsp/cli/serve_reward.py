@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import os
 import secrets
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from rlsp.cli.options import DeadlineOption, RecipeArgument, SetOption, TrustOpt
 from rlsp.cli.progress import console
 from rlsp.cli.terminal import say
 from rlsp.config import Recipe, load
+from rlsp.config.exploration import is_loopback
 from rlsp.errors import InputError
 from rlsp.files import read_records
 from rlsp.types import Problem
@@ -54,8 +55,8 @@ def serve_reward(
     from rlsp.integrations.texts import Texts
     from rlsp.models import load_tokenizer
 
-    asked = read_records(problems, Problem) if problems else ()
-    texts = Texts(chosen, load_tokenizer(chosen.model.path), asked)
+    known = read_records(problems, Problem) if problems else ()
+    texts = Texts(chosen, load_tokenizer(chosen.model.path), known)
     server = RewardServer(
         Scorer(chosen, judging(deadline=deadline, trusted_code=trust)), texts, token, Limits(queued, seconds)
     )
@@ -65,6 +66,8 @@ def serve_reward(
     listening = config.bind_socket()
     listening.listen(BACKLOG)  # whoever reads the address may connect at once
     say(f"reward of {chosen.name}: http://{host}:{listening.getsockname()[1]}/get_reward")
+    for asked in (signal.SIGINT, signal.SIGTERM):  # uvicorn takes them, and raises them again once it has ended
+        signal.signal(asked, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
     say("the reward server has ended")
 
@@ -75,17 +78,10 @@ def _token(host: str) -> str:
         if len(given) < SHORTEST or not (given.isascii() and given.isprintable()):
             raise InputError(f"{TOKEN} has to be at least {SHORTEST} printable ASCII characters: make a longer one")
         return given
-    if not _loopback(host) or not console.is_terminal:
+    if not is_loopback(host) or not console.is_terminal:
         raise InputError(
             f"set {TOKEN}, the token that requests must carry: beyond a terminal on this machine none is made"
         )
     made = secrets.token_urlsafe(16)
     say(f"token: {made}")
     return made
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

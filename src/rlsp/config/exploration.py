@@ -129,7 +129,7 @@ class JudgeRecipe(PartRecipe):
     @property
     def local(self) -> bool:
         """Whether requests stay on this machine."""
-        return _is_loopback(urlsplit(self.base_url).hostname or "")
+        return is_loopback(urlsplit(self.base_url).hostname or "")
 
     @field_validator("base_url")
     @classmethod
@@ -141,12 +141,13 @@ class JudgeRecipe(PartRecipe):
             raise ValueError("not an address: give http://127.0.0.1:8000/v1 or https://host/v1")
         if "@" in parts.netloc:
             raise ValueError("a recipe holds no secrets: take out what stands before '@' and name api_key_variable")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError(f"{given!r} would send the key and all text in clear: use https, or a loopback address")
         return given
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, as seen by itself alone."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

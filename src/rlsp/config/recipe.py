@@ -80,6 +80,11 @@ class Recipe(Section):
     evaluation: EvaluationRecipe
 
     @property
+    def varied_temperature(self) -> float:
+        """Where several samples of one problem have to differ: evaluation's, or training's where that one is greedy."""
+        return self.evaluation.temperature or self.sampling.temperature
+
+    @property
     def longest_tokens(self) -> int:
         """A prompt and its response as long as they may get."""
         return self.sampling.max_prompt_tokens + self.sampling.max_response_tokens

@@ -88,12 +88,13 @@ def _attempts(
     judging: Settings,
 ) -> list[Attempts]:
     recipe = run.recipe()
-    temperature = recipe.evaluation.temperature or recipe.sampling.temperature
     models = []
     for name, label in labels.items():
         path = str(run.path(*MODELS[name])) if name in MODELS else recipe.model.path
         policy = stages.open_policy(path, recipe.sampling.engine)
-        rollouts = stages.sample(policy, problems, samples, temperature, recipe, progress, f"pass@k: {label}")
+        rollouts = stages.sample(
+            policy, problems, samples, recipe.varied_temperature, recipe, progress, f"pass@k: {label}"
+        )
         by_id = {problem.id: problem for problem in problems}
         verdicts = verify_all([by_id[each.problem_id] for each in rollouts], [each.text for each in rollouts], judging)
         models.append((name, label, with_verdicts(foreign.from_rollouts(problems, rollouts), verdicts)))
@@ -111,8 +112,9 @@ def _effects(
 ) -> list[Effect]:
     recipe = run.recipe()
     policy = stages.open_policy(str(run.path(*MODELS[trained])), recipe.sampling.engine)
-    temperature = recipe.evaluation.temperature or recipe.sampling.temperature
-    settings = SamplingSettings(temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens)
+    settings = SamplingSettings(
+        recipe.varied_temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens
+    )
     ended = 0
 
     def begin(total: int) -> None:

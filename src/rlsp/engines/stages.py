@@ -320,7 +320,7 @@ def vote(
 ) -> Evaluation:
     """Self-consistency of `policy` at `token_budget` generated tokens in all; greedy evaluation votes over samples at
     the training temperature."""
-    temperature = recipe.evaluation.temperature or recipe.sampling.temperature
+    temperature = recipe.varied_temperature
     pilot = sample(policy, list(islice(problems, 64)), 1, temperature, recipe, progress, f"{label}: pilot")
     mean_length = sum(rollout.length for rollout in pilot) / len(pilot)
     samples = max(1, round(1.3 * token_budget / len(problems) / mean_length) + 1)

@@ -18,7 +18,7 @@ from rlsp.integrations.scorer import Scorer
 from rlsp.integrations.texts import Texts
 from rlsp.model_files import resolve
 from rlsp.models import load_tokenizer
-from rlsp.prompts import instruct
+from rlsp.prompts import PLAIN_ENDING, user_text
 from rlsp.tasks.splits import Split
 from rlsp.types import to_json
 
@@ -77,10 +77,10 @@ def export(recipe: Recipe, directory: Path) -> list[str]:
     model = resolve(recipe.model.path).resolve()
     tokenizer = load_tokenizer(recipe.model.path)
     problems = tasks.problems(recipe.task, Split.TRAIN, recipe.rl.steps * recipe.rl.prompts_per_step, recipe.seed)
-    ending = "\n" if tokenizer.chat_template is None else ""
+    ending = PLAIN_ENDING if tokenizer.chat_template is None else ""
     prompts = [
         {
-            "input": instruct(each, recipe).replace("{question}", each.question) + ending,
+            "input": user_text(each, recipe) + ending,
             "label": json.dumps(to_json(each), ensure_ascii=False),
         }
         for each in problems

@@ -10,8 +10,9 @@ from threading import Lock
 
 from rlsp import reward
 from rlsp.config import Recipe
+from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
-from rlsp.types import Demonstration, Finish, Problem, Rollout, Score
+from rlsp.types import Finish, Problem, Rollout, Score
 from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
 
@@ -30,15 +31,15 @@ class Answered:
 class Scorer:
     """Judges by one recipe, from any thread. Responses to one problem within a call are each other's siblings.
 
-    Args:
-        demonstrations: what the policy has learned from; novelty compares with them.
+    Raises:
+        InputError: the recipe pays for what differs from demonstrations, which only a run of its own has.
     """
 
-    def __init__(
-        self, recipe: Recipe, judging: Settings = STRICT, demonstrations: Sequence[Demonstration] = ()
-    ) -> None:
+    def __init__(self, recipe: Recipe, judging: Settings = STRICT) -> None:
+        if recipe.demonstrations and recipe.exploration.novelty:
+            raise InputError("exploration 'novelty' compares with the run's demonstrations: leave them or it out")
         self.recipe, self.judging = recipe, judging
-        self._explorer = explorer_for(recipe, demonstrations)
+        self._explorer = explorer_for(recipe)
         self._exploring = Lock()
 
     def alpha(self, progress: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from rlsp.config import Recipe
 from rlsp.errors import InputError
 from rlsp.integrations.scorer import Answered
-from rlsp.prompts import instruct
+from rlsp.prompts import user_text
 from rlsp.tasks import GENERATED
 from rlsp.types import Problem, from_json
 
@@ -94,7 +94,7 @@ class Texts:
 
     def _prompts(self, problem: Problem) -> list[str]:
         """The ways in which a trainer may send its prompt."""
-        text = instruct(problem, self._recipe).replace("{question}", problem.question)
+        text = user_text(problem, self._recipe)
         forms = [problem.question, text]
         if self._tokenizer.chat_template is not None:
             turn = [{"role": "user", "content": text}]

@@ -26,7 +26,7 @@ from rlsp.config import Recipe, load
 from rlsp.config.exploration import DENSE
 from rlsp.errors import InputError
 from rlsp.integrations.scorer import Answered, Scorer
-from rlsp.prompts import instruct
+from rlsp.prompts import PLAIN_ENDING, user_text
 from rlsp.tasks.splits import Split
 from rlsp.types import Problem, Score, from_json, to_json
 from rlsp.verifiers.settings import STRICT, Settings
@@ -161,8 +161,8 @@ def _check(recipe: Recipe) -> None:
 
 
 def _prompt(problem: Problem, recipe: Recipe, tokenizer: Any) -> Any:
-    text = instruct(problem, recipe).replace("{question}", problem.question)
-    return text + "\n" if tokenizer.chat_template is None else [{"role": "user", "content": text}]
+    text = user_text(problem, recipe)
+    return text + PLAIN_ENDING if tokenizer.chat_template is None else [{"role": "user", "content": text}]
 
 
 def _packed(problem: Problem) -> str:
