@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOLLM2 ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test test-faults fuzz test-browser test-trackers test-integrations test-judge test-peers test-vllm lint bench bench-nano base picture
+.PHONY: quickstart test test-faults fuzz test-browser test-trackers test-integrations test-verl test-judge test-peers test-vllm lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
@@ -33,6 +33,9 @@ test-trackers: .venv-trackers/installed  ## the trackers' own packages get a run
 
 test-integrations: .venv-integrations/installed  ## our rewards inside TRL's own trainer, and the reward server under load, in an environment of its own
 	OMP_NUM_THREADS=1 .venv-integrations/bin/pytest -s tests/integrations_trl.py tests/integrations_openrlhf.py tests/integrations_server.py
+
+test-verl: .venv-verl/installed  ## the engine verl on two ranks without a GPU, from SFT to the report, in an environment of its own
+	OMP_NUM_THREADS=1 .venv-verl/bin/pytest -s tests/verl_parts.py tests/verl_run.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py
@@ -77,6 +80,12 @@ base: .venv/installed  ## remake the nano base model that ships with the package
 	.venv-integrations/bin/pip install --quiet -c constraints.txt torch
 	.venv-integrations/bin/pip install --quiet -c constraints.txt -r tests/integrations.txt -e .
 	.venv-integrations/bin/pip install --quiet --no-deps openrlhf==0.11.2
+	touch $@
+
+.venv-verl/installed: tests/verl.txt pyproject.toml  ## the constraints of the other environments are not verl's
+	test -d .venv-verl || $(PYTHON) -m venv .venv-verl
+	.venv-verl/bin/pip install --quiet -c tests/verl.txt torch
+	.venv-verl/bin/pip install --quiet -c tests/verl.txt -e ".[cluster]" pytest
 	touch $@
 
 .venv-bench/installed: benchmarks/peers/trl.txt pyproject.toml constraints.txt

@@ -22,7 +22,7 @@ from rich.table import Table
 from rlsp import runs
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.config import Recipe, load
-from rlsp.engines import native
+from rlsp.engines import native, stages
 from rlsp.evaluation.evaluate import self_consistency
 from rlsp.evaluation.statistics import mean_over_seeds
 from rlsp.files import read_records, write_json
@@ -79,7 +79,7 @@ def _other_votes(run: Run) -> dict[str, Row]:
             replace(score, verdict=replace(score.verdict, answer=ballot))
             for score, ballot in zip(scores, ballots, strict=True)
         ]
-        return to_json(self_consistency(name, name, problems, rollouts, cast, native.tokens_of_rlsp(run)))
+        return to_json(self_consistency(name, name, problems, rollouts, cast, stages.tokens_of_rlsp(run)))
 
     values = [
         _final_value(owner, rollout) if score.verdict.answer else ""

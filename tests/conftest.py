@@ -19,8 +19,11 @@ collect_ignore = [
     "integrations_trl.py",
     "integrations_server.py",
     "integrations_openrlhf.py",
+    "verl_cpu.py",
+    "verl_run.py",
+    "verl_parts.py",
 ]
-"""Need what others don't: make test-peers, test-browser, test-trackers, test-integrations."""
+"""Need what others don't: make test-peers, test-browser, test-trackers, test-integrations, test-verl."""
 
 torch.set_num_threads(1)  # two threads on busy cores are many times slower than one, at these sizes
 

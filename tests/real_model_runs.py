@@ -82,7 +82,7 @@ def test_what_the_doctor_finds_is_so(
 def cut_off(policy: stages.Policy, recipe: Recipe) -> float:
     """The share of responses that do not end within the budget, by transformers' own sampling."""
     torch.manual_seed(0)
-    budget, ends = recipe.sampling.max_response_tokens, stop_ids(policy.tokenizer, policy.model)
+    budget, ends = recipe.sampling.max_response_tokens, stop_ids(policy.tokenizer, policy.model.generation_config)
     cut, problems = 0, next(stages.training_problems(recipe))
     for prompt in stages.encode_prompts(policy.tokenizer, problems, recipe):
         ids_1T = torch.tensor([prompt.ids])

@@ -102,10 +102,11 @@ def test_every_package_that_is_imported_is_declared() -> None:
     """What comes only as a dependency of a dependency goes with that one's next version."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
-    extras = [each for extra in ("gym", "judge", "lora", "vllm", "serve") for each in optional[extra]]
+    extras = [each for extra in ("gym", "judge", "lora", "vllm", "serve", "cluster") for each in optional[extra]]
     requirements = [*project["dependencies"], *extras]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
-    used = {name.lower().replace("_", "-") for path in SOURCE.rglob("*.py") for name in third_party(path)}
+    names = {"hydra": "hydra-core", "transfer_queue": "transferqueue"}
+    used = {names.get(name, name).lower().replace("_", "-") for path in SOURCE.rglob("*.py") for name in third_party(path)}
     assert "torch" in used
     assert used - declared == set()
 

@@ -97,7 +97,7 @@ def test_stop_ids_are_the_tokenizers_and_the_models(
 ) -> None:
     assert tokenizer.eos_token_id == 1
     tiny_model.generation_config = GenerationConfig(eos_token_id=configured)
-    assert stop_ids(tokenizer, tiny_model) == expected
+    assert stop_ids(tokenizer, tiny_model.generation_config) == expected
 
 
 def test_stop_ids_survive_a_checkpoint(
@@ -105,4 +105,4 @@ def test_stop_ids_survive_a_checkpoint(
 ) -> None:
     tiny_model.generation_config = GenerationConfig(eos_token_id=[1, 9])
     tiny_model.save_pretrained(tmp_path)
-    assert stop_ids(tokenizer, load_policy(str(tmp_path), pick_device())) == {1, 9}
+    assert stop_ids(tokenizer, load_policy(str(tmp_path), pick_device()).generation_config) == {1, 9}

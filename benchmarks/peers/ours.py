@@ -51,7 +51,7 @@ class Ours:
     def rollouts(self, prompts: list[list[int]], samples: int, new_tokens: int, ragged: bool, seed: int) -> Message:
         sampler = self.policy.sampler
         assert isinstance(sampler, NativeSampler)
-        sampler.stops = stop_ids(self.policy.tokenizer, self.policy.model) if ragged else frozenset()
+        sampler.stops = stop_ids(self.policy.tokenizer, self.policy.model.generation_config) if ragged else frozenset()
         cache = len(prompts) * samples * (max(map(len, prompts)) + new_tokens)
         settings = SamplingSettings(1.0, new_tokens, cache)
         asked = [Prompt(str(number), tuple(ids)) for number, ids in enumerate(prompts)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, GenerationConfig, PreTrainedTokenizerBase
 
 from rlsp.config import Recipe
 from rlsp.config.exploration import LENGTH_TARGET
@@ -78,9 +78,9 @@ def finished(
     )
 
 
-def stop_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> frozenset[int]:
+def stop_ids(tokenizer: PreTrainedTokenizerBase, generation: GenerationConfig | None) -> frozenset[int]:
     """Every token that ends a response: the tokenizer's EOS and those of the model's generation settings."""
     stops = {tokenizer.eos_token_id}
-    configured = model.generation_config.eos_token_id if model.generation_config else None
+    configured = generation.eos_token_id if generation else None
     stops.update([configured] if isinstance(configured, int) else configured or [])
     return frozenset(stops)

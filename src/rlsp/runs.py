@@ -43,8 +43,10 @@ FREE = (
 EVALUATION = "evaluation/"
 """Begins the names of the stages that evaluate."""
 Verb = Literal["run", "train"]
+Engine = Literal["native", "verl"]
 KINDS = {
     "verb": str,
+    "engine": str,
     "recipe": dict,
     "inputs": dict,
     "stages": dict,
@@ -95,6 +97,11 @@ class Run:
     def verb(self) -> Verb:
         """The command that goes on with it."""
         return "train" if self.manifest()["verb"] == "train" else "run"
+
+    @property
+    def engine(self) -> Engine:
+        """What ran it, and goes on with it."""
+        return "verl" if self.manifest()["engine"] == "verl" else "native"
 
     @property
     def complete(self) -> bool:
@@ -198,8 +205,14 @@ def exists(directory: Path) -> bool:
     return True
 
 
-def create(directory: Path, recipe: Recipe, verb: Verb = "run", fork: Mapping[str, Any] | None = None) -> Run:
-    """Make a run directory; what it is about to do stands in its manifest. `verb`: the command that goes on with it;
+def create(
+    directory: Path,
+    recipe: Recipe,
+    verb: Verb = "run",
+    fork: Mapping[str, Any] | None = None,
+    engine: Engine = "native",
+) -> Run:
+    """Make a run directory; what it is about to do stands in its manifest. `verb` and `engine`: what goes on with it;
     `fork`: the `run` and the `step` after which it begins, where it is another one's fork.
 
     Raises:
@@ -212,6 +225,7 @@ def create(directory: Path, recipe: Recipe, verb: Verb = "run", fork: Mapping[st
     directory.mkdir(parents=True, exist_ok=True)
     manifest = {
         "verb": verb,
+        "engine": engine,
         "recipe": recipe.model_dump(mode="json"),
         "inputs": inputs,
         "stages": {},
@@ -225,15 +239,17 @@ def create(directory: Path, recipe: Recipe, verb: Verb = "run", fork: Mapping[st
     return Run(directory)
 
 
-def resume(directory: Path, recipe: Recipe) -> Run:
+def resume(directory: Path, recipe: Recipe, engine: Engine = "native") -> Run:
     """The run that stands there, to go on with it.
 
     Raises:
-        InputError: it is no run, it was made by another recipe or from another model or data, or files that it has made
-            were lost or changed.
+        InputError: it is no run, it was made by another engine or recipe or from another model or data, or files that
+            it has made were lost or changed.
     """
     run = Run(directory)
     manifest = run.manifest()
+    if run.engine != engine:
+        raise InputError(f"{directory} was begun by engine {run.engine!r}: go on with --engine {run.engine}")
     changed = [
         change
         for key, change in (changes(run.recipe(), recipe) | _changed(manifest["inputs"], _inputs(recipe))).items()

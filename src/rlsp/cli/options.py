@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rlsp.errors import InputError
+from rlsp.runs import Engine
 from rlsp.verifiers.settings import STRICT, Settings
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe's TOML file, or the name of one that ships: nano …")]
@@ -18,6 +19,9 @@ StepOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an existing run directory.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Delete an existing run directory first.")]
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="What trains: this process, or verl on [cluster] (see docs/scale.md).")
+]
 ReplaceOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 OutRun = Annotated[Path, typer.Option("--out", help="The directory that the run goes into.")]
 OutFile = Annotated[Path, typer.Option("--out", help="Where to write.")]

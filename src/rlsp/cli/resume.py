@@ -19,5 +19,7 @@ def resume(run: RunArgument, trust: TrustOption = False, accept_risks: RisksOpti
 def go_on(directory: Path, judge: Settings, accept_risks: bool) -> None:
     """As the command did that began it."""
     there = Run(directory)
-    execute = whole.execute if there.verb == "run" else alone.execute
-    execute(there.recipe(), directory, resume=True, overwrite=False, judge=judge, accept_risks=accept_risks)
+    if there.verb == "run":
+        whole.execute(there.recipe(), directory, True, False, judge, accept_risks, there.engine)
+    else:
+        alone.execute(there.recipe(), directory, resume=True, overwrite=False, judge=judge, accept_risks=accept_risks)

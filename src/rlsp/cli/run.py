@@ -12,6 +12,7 @@ import typer
 
 from rlsp import runs
 from rlsp.cli.options import (
+    EngineOption,
     OverwriteOption,
     RecipeArgument,
     ResumeOption,
@@ -22,11 +23,11 @@ from rlsp.cli.options import (
 )
 from rlsp.cli.progress import LiveProgress, console
 from rlsp.cli.tables import print_differences, print_results
-from rlsp.cli.terminal import say_if
+from rlsp.cli.terminal import say, say_if
 from rlsp.config import Recipe, load, override, to_toml
 from rlsp.errors import InputError
 from rlsp.reward import warnings
-from rlsp.runs import Run, Verb
+from rlsp.runs import Engine, Run, Verb
 from rlsp.verifiers.settings import STRICT, Settings
 
 
@@ -44,6 +45,7 @@ def run(
     trust: TrustOption = False,
     accept_risks: RisksOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what it needs.")] = False,
+    engine: EngineOption = "native",
 ) -> None:
     """SFT → exploration reward and verifier → RL → evaluation → report."""
     overrides = list(settings or [])
@@ -57,8 +59,13 @@ def run(
 
         say_if(preflight.check(resolved, judging(trusted_code=trust), accept_risks))
         print_plan(resolved)
+        if engine == "verl":
+            from rlsp.engines.verl import plan
+
+            say(plan.checked(resolved))
         return
-    execute(resolved, out or Path("runs") / resolved.name, resume, overwrite, judging(trusted_code=trust), accept_risks)
+    where = out or Path("runs") / resolved.name
+    execute(resolved, where, resume, overwrite, judging(trusted_code=trust), accept_risks, engine)
 
 
 def execute(
@@ -68,12 +75,21 @@ def execute(
     overwrite: bool,
     judge: Settings = STRICT,
     accept_risks: bool = False,
+    engine: Engine = "native",
 ) -> None:
     """Run what the directory has not finished yet and show the outcome."""
     from rlsp.engines import native
 
-    with opened(out, recipe, "run", resume, overwrite, judge, accept_risks) as directory, LiveProgress() as progress:
-        report = native.run(recipe, directory, progress, judge)
+    with (
+        opened(out, recipe, "run", resume, overwrite, judge, accept_risks, engine) as directory,
+        LiveProgress() as progress,
+    ):
+        if engine == "verl":
+            from rlsp.engines.verl import run as cluster
+
+            report = cluster.run(recipe, directory, progress)
+        else:
+            report = native.run(recipe, directory, progress, judge)
     print_results(f"{recipe.name}, seed {recipe.seed}", directory.evaluations().values())
     print_differences(directory)
     console.print(f"report: {report}", soft_wrap=True)
@@ -88,6 +104,7 @@ def opened(
     overwrite: bool,
     judge: Settings,
     accept_risks: bool = False,
+    engine: Engine = "native",
 ) -> Iterator[Run]:
     """A new run directory, or an existing one as the user wants it: asked on a terminal, refused elsewhere. Nothing is
     made or deleted for a recipe whose model, problems or reward will not do. Inside, it is locked.
@@ -101,7 +118,14 @@ def opened(
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite deletes it: give one of them")
     say_if(preflight.check(recipe, judge, accept_risks))
-    stages.open_policy(recipe.model.path, recipe.sampling.engine)
+    if engine == "verl":
+        from rlsp.engines import verl
+        from rlsp.engines.verl import settings
+
+        verl.require()
+        settings.check(recipe)
+    else:
+        stages.open_policy(recipe.model.path, recipe.sampling.engine)
     exists = runs.exists(path)
     if exists and not (resume or overwrite) and sys.stdin.isatty():
         answer = typer.prompt(f"{path} exists: resume, overwrite or quit?", default="quit")
@@ -111,7 +135,7 @@ def opened(
     with runs.locked(path):
         if exists and overwrite:
             runs.remove(path, recipe)
-        yield runs.resume(path, recipe) if exists and resume else runs.create(path, recipe, verb)
+        yield runs.resume(path, recipe, engine) if exists and resume else runs.create(path, recipe, verb, engine=engine)
 
 
 def print_plan(recipe: Recipe) -> None:

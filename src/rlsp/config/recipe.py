@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, model_validator
 
 from rlsp.config.agreement import alarms_agree, reward_agrees, targets_agree
+from rlsp.config.cluster import ClusterRecipe
 from rlsp.config.exploration import ExplorationRecipe, LengthRecipe
 from rlsp.config.model import ModelRecipe
 from rlsp.config.reward import RewardRecipe
@@ -78,6 +79,7 @@ class Recipe(Section):
     alarms: AlarmRecipe = AlarmRecipe()
     checkpoints: CheckpointRecipe = CheckpointRecipe()
     evaluation: EvaluationRecipe
+    cluster: ClusterRecipe | None = None
 
     @property
     def varied_temperature(self) -> float:

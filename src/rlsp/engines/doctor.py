@@ -86,7 +86,7 @@ def of_template(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> C
     bos = tokenizer.bos_token_id
     if bos is not None and opened[:2] == [bos, bos]:
         return Check(name, "prompts begin with two BOS tokens", "take one out of chat_template")
-    stops = stop_ids(tokenizer, model)
+    stops = stop_ids(tokenizer, model.generation_config)
     after = whole[len(closed) :]
     if not stops & set(after):
         ends = tokenizer.decode(after[-2:])

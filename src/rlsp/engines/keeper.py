@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rlsp import checkpoints
 from rlsp.checkpoints import Checkpoint
@@ -41,8 +42,7 @@ class Keeper:
         """
         checkpoint, damaged = checkpoints.newest(self.folder)
         if checkpoint is not None:
-            self._cut(checkpoint)
-            self.best = checkpoint.state["best"] and tuple(checkpoint.state["best"])
+            self.go_on_from(checkpoint)
             for step in checkpoints.steps(self.folder):
                 if step > checkpoint.step:  # it would count as one of those to keep
                     shutil.rmtree(checkpoints.place(self.folder, step))
@@ -59,11 +59,14 @@ class Keeper:
             return
         started = time.monotonic()
         taken = snapshot(step)
-        logs = {log.path.name: log.mark() for log in self.logs}
-        checkpoints.write(self.folder, replace(taken, state={**taken.state, "best": self.best, "logs": logs}))
+        checkpoints.write(self.folder, replace(taken, state={**taken.state, **self.state()}))
         self.prune(self.recipe.keep)
         ended = time.monotonic()
         self._free_at = ended + (ended - started) / SHARE
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint says of the best one and of the logs, for `go_on_from`."""
+        return {"best": self.best, "logs": {log.path.name: log.mark() for log in self.logs}}
 
     def measured(self, step: int, accuracy: float) -> None:
         """The held-out accuracy after that step: the best is kept, the first of equals. Step 0 has no checkpoint."""
@@ -76,7 +79,13 @@ class Keeper:
             if step != self.begun and (self.best is None or step != self.best[0]):
                 shutil.rmtree(checkpoints.place(self.folder, step))
 
-    def _cut(self, checkpoint: Checkpoint) -> None:
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Be as when it was written: the logs are cut.
+
+        Raises:
+            InputError: a log has lost what it held then.
+        """
+        self.best = checkpoint.state["best"] and tuple(checkpoint.state["best"])
         marks = checkpoint.state["logs"]
         for log in self.logs:
             if not log.holds(marks[log.path.name]):

@@ -14,16 +14,16 @@ from rlsp.engines import doctor, stages
 from rlsp.engines.keeper import Keeper
 from rlsp.engines.progress import Progress
 from rlsp.engines.rl_records import RlRecords
-from rlsp.engines.stages import Evaluation, Policy
+from rlsp.engines.stages import Policy
 from rlsp.engines.stopping import Stopping
 from rlsp.errors import Diverged, Paused
-from rlsp.files import JsonLines, read_records, write_json, write_records
+from rlsp.files import JsonLines, read_records, write_records
 from rlsp.optim import NonFiniteLossError
 from rlsp.reward import warnings
 from rlsp.rl.health import Check, why_nothing
 from rlsp.rl.loop import DivergedError
-from rlsp.runs import EVALUATION, Run, read_metrics
-from rlsp.types import Alarm, Demonstration, Problem, to_json
+from rlsp.runs import Run, read_metrics
+from rlsp.types import Alarm, Demonstration, Problem
 from rlsp.verifiers.settings import STRICT, Settings
 
 
@@ -86,31 +86,16 @@ def _evaluate(
     judging: Settings,
 ) -> None:
     if not out.finished(f"evaluation/{name}"):
-        _keep(out, stages.evaluate(policy, test, recipe, progress, name, label, judging))
+        stages.keep(out, stages.evaluate(policy, test, recipe, progress, name, label, judging))
 
 
 def _vote(test: list[Problem], recipe: Recipe, out: Run, progress: Progress, judging: Settings) -> None:
     """Majority vote of the base model with as many tokens as the trained one used."""
     if not out.finished("evaluation/self-consistency"):
         base = stages.open_policy(recipe.model.path, recipe.sampling.engine)
-        _keep(out, stages.vote(base, test, recipe, progress, "Base, majority", tokens_of_rlsp(out), judging))
-
-
-def tokens_of_rlsp(run: Run) -> int:
-    """All tokens that the trained model generated for the test problems: what a vote may spend."""
-    trained = run.evaluations()["rlsp"]
-    return round(trained["mean_tokens"] * trained["problems"])
-
-
-def _keep(out: Run, evaluation: Evaluation) -> None:
-    name = evaluation.summary.name
-    rollouts, scores, summary = (
-        out.path("evaluation", f"{name}.{ending}") for ending in ("rollouts.jsonl.zst", "scores.jsonl.zst", "json")
-    )
-    write_records(rollouts, evaluation.rollouts)
-    write_records(scores, evaluation.scores)
-    write_json(summary, to_json(evaluation.summary))
-    out.finish(f"{EVALUATION}{name}", rollouts, scores, summary)
+        stages.keep(
+            out, stages.vote(base, test, recipe, progress, "Base, majority", stages.tokens_of_rlsp(out), judging)
+        )
 
 
 def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress, stopping: Stopping) -> Policy:

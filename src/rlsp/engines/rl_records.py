@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 from rlsp import checkpoints
 from rlsp.behaviours.grounded import rates
@@ -70,9 +71,13 @@ class RlRecords:
 
         def snapshot(step: int) -> Checkpoint:
             taken = training.snapshot(step)
-            return replace(taken, state={**taken.state, "watch": self.watch.state(), "vigil": self.vigil.streaks})
+            return replace(taken, state={**taken.state, **self.state()})
 
         self.keeper.save(step, snapshot, now)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint says of the alarms, for `begin`."""
+        return {"watch": self.watch.state(), "vigil": self.vigil.streaks}
 
     def dump(self, training: Training, error: DivergedError) -> Diverged:
         """Keep what a step failed on, for `rlsp replay`: its rollouts and scores, the weights as they were, what the

@@ -19,7 +19,7 @@ from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
 from rlsp.evaluation.evaluate import Summary, self_consistency, summarise
 from rlsp.exploration import explorer_for
-from rlsp.files import read_records, write_records
+from rlsp.files import read_records, write_json, write_records
 from rlsp.lora import adapted, merged
 from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
 from rlsp.passes import training_passes
@@ -30,9 +30,9 @@ from rlsp.rl.probe import Probe
 from rlsp.rollouts import Prompt, Sampler, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
 from rlsp.rollouts.vllm import VllmSampler
-from rlsp.runs import Run
+from rlsp.runs import EVALUATION, Run
 from rlsp.tasks.splits import Split
-from rlsp.types import Demonstration, Problem, Rollout, Score
+from rlsp.types import Demonstration, Problem, Rollout, Score, to_json
 from rlsp.verifiers import verify
 from rlsp.verifiers.settings import STRICT, Settings
 
@@ -162,28 +162,40 @@ def demonstrate(recipe: Recipe, progress: Progress) -> list[Demonstration]:
 def finetuning(
     policy: Policy, demonstrations: Sequence[Demonstration], recipe: Recipe, progress: Progress
 ) -> Iterator[sft.Finetuning]:
-    """SFT of `policy`, in place. What sampling would cut off is not taught.
+    """SFT of `policy`, in place.
 
     Raises:
         InputError: the recipe has no [sft], or no demonstration fits into the response budget.
     """
     if recipe.sft is None:
         raise InputError(f"recipe {recipe.name!r} has no [sft]")
-    examples = []
+    shown = examples(policy.tokenizer, demonstrations, recipe, progress)
+    with adapted(policy.model, recipe.model.lora, recipe.seed), training_passes(policy.model, recipe.model):
+        yield sft.Finetuning(policy.model, shown, recipe.sft, recipe.seed)
+
+
+def examples(
+    tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Demonstration], recipe: Recipe, progress: Progress
+) -> list[sft.Example]:
+    """Demonstrations as tokens to learn from. What sampling would cut off is not taught.
+
+    Raises:
+        InputError: no demonstration fits into the response budget.
+    """
+    fitting = []
     for demonstration in demonstrations:
-        prompt = encode_prompt(policy.tokenizer, demonstration.problem, instruct(demonstration.problem, recipe))
-        response = encode_response(policy.tokenizer, demonstration.trace)
+        prompt = encode_prompt(tokenizer, demonstration.problem, instruct(demonstration.problem, recipe))
+        response = encode_response(tokenizer, demonstration.trace)
         if len(response) <= recipe.sampling.max_response_tokens:
-            examples.append(sft.Example(prompt.ids + response, len(prompt.ids)))
-    if demonstrations and not examples:
+            fitting.append(sft.Example(prompt.ids + response, len(prompt.ids)))
+    if demonstrations and not fitting:
         raise InputError(
             f"all {len(demonstrations)} demonstrations exceed sampling.max_response_tokens = "
             f"{recipe.sampling.max_response_tokens}: raise it"
         )
-    if overlong := len(demonstrations) - len(examples):
+    if overlong := len(demonstrations) - len(fitting):
         progress.say(f"{overlong} of {len(demonstrations)} demonstrations exceed the response budget: left out")
-    with adapted(policy.model, recipe.model.lora, recipe.seed), training_passes(policy.model, recipe.model):
-        yield sft.Finetuning(policy.model, examples, recipe.sft, recipe.seed)
+    return fitting
 
 
 def finetune(
@@ -332,3 +344,21 @@ def vote(
     scores = judge(problems, rollouts, recipe, judging)
     summary = self_consistency("self-consistency", label, problems, rollouts, scores, token_budget)
     return Evaluation(summary, rollouts, scores)
+
+
+def tokens_of_rlsp(run: Run) -> int:
+    """All tokens that the trained model generated for the test problems: what a vote may spend."""
+    trained = run.evaluations()["rlsp"]
+    return round(trained["mean_tokens"] * trained["problems"])
+
+
+def keep(out: Run, evaluation: Evaluation) -> None:
+    """Write an evaluation into the run, which finishes its stage."""
+    name = evaluation.summary.name
+    rollouts, scores, summary = (
+        out.path("evaluation", f"{name}.{ending}") for ending in ("rollouts.jsonl.zst", "scores.jsonl.zst", "json")
+    )
+    write_records(rollouts, evaluation.rollouts)
+    write_records(scores, evaluation.scores)
+    write_json(summary, to_json(evaluation.summary))
+    out.finish(f"{EVALUATION}{name}", rollouts, scores, summary)

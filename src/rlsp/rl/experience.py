@@ -16,13 +16,23 @@ from rlsp.rl.streams import Streams
 
 @torch.no_grad()
 def gather(batch: Batch, reference: PreTrainedModel | None, critic: Critic | None, rl: RlRecipe) -> Experience:
-    """Eq. 2 → the algorithm's advantages, over the rollouts that are in the loss.
+    """`estimate`, with the reference and the critic asked.
 
     Args:
         reference: None without a KL term.
         critic: None for algorithms that have none.
     """
-    reference_logprobs_BR, values_SBR = _ask(batch, reference, critic, rl.microbatch_tokens)
+    return estimate(batch, *_ask(batch, reference, critic, rl.microbatch_tokens), rl)
+
+
+def estimate(batch: Batch, reference_logprobs_BR: Tensor, values_SBR: Tensor, rl: RlRecipe) -> Experience:
+    """Eq. 2 → the algorithm's advantages, over the rollouts that are in the loss, whoever computed log-probs and
+    values.
+
+    Args:
+        reference_logprobs_BR: of no rollout without a KL term.
+        values_SBR: of no stream without a critic.
+    """
     rewards_SBR, returns_SBR = batch.streams.rewards_SBR.clone(), values_SBR
     if len(reference_logprobs_BR) and rl.definition.kl == "reward":
         taxed = batch.streams.taxed

@@ -39,7 +39,7 @@ class NativeSampler:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.stops = stop_ids(tokenizer, model)
+        self.stops = stop_ids(tokenizer, model.generation_config)
         self.is_llama = is_llama(model)
         self.memory: Tensor | None = None
         self.most_tokens = sys.maxsize

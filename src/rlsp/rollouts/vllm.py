@@ -33,7 +33,7 @@ class VllmSampler:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str) -> None:
         self.model, self.tokenizer, self.path = model, tokenizer, path
-        self.stops = stop_ids(tokenizer, model)
+        self.stops = stop_ids(tokenizer, model.generation_config)
 
     def sample(
         self,

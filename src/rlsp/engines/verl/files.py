@@ -1,0 +1,13 @@
+"""The names in the directory that verl works in."""
+
+RECIPE = "recipe.toml"
+AGENT_LOOPS = "agent_loop.yaml"
+SETTINGS = "settings.json"
+"""What differs from verl's defaults."""
+STATE = "rlsp.json"
+"""What our records need to go on with, in a checkpoint of verl's."""
+LOG = "log.txt"
+ROLLOUTS, SCORES = "rollouts.jsonl.zst", "scores.jsonl.zst"
+"""An evaluation's."""
+PROMPTS, HELD_OUT, DEMONSTRATIONS = "train.parquet", "held_out.parquet", "demonstrations.parquet"
+CHECKPOINTS = "checkpoints"

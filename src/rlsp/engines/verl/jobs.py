@@ -1,0 +1,82 @@
+"""One piece of work for verl, in processes of its own: a directory with everything it reads, and its log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlsp.engines.verl.files import LOG, SETTINGS
+from rlsp.files import write_json
+
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 30.0
+"""Between asking a job to end and killing it."""
+SHOWN_LINES = 15
+
+
+class JobFailed(Exception):
+    """verl ended with an error: the text says where its log is, and how it ends."""
+
+
+def write(folder: Path, settings: Mapping[str, Any]) -> None:
+    """The settings of a job."""
+    write_json(folder / SETTINGS, dict(settings))
+
+
+def reinforcement(folder: Path) -> list[str]:
+    """The command of RL or of an evaluation."""
+    return [sys.executable, "-m", "rlsp.engines.verl.runner", str(folder)]
+
+
+def finetuning(folder: Path, nodes: int, gpus_per_node: int) -> list[str]:
+    """The command of SFT, on this node; with several nodes each runs it, as `torchrun` wants it."""
+    where = ["--standalone"] if nodes == 1 else ["--nnodes", str(nodes), "--rdzv-backend", "c10d"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *where, "--nproc-per-node", str(gpus_per_node)]
+    return [*launcher, "-m", "rlsp.engines.verl.sft", str(folder)]
+
+
+def run(
+    folder: Path, command: list[str], watch: Callable[[], None], environment: Mapping[str, str] | None = None
+) -> None:
+    """Wait for the command; `watch` is called while it runs. Whatever ends the waiting ends the job's processes.
+
+    Raises:
+        JobFailed: it has ended with an error.
+    """
+    log = folder / LOG
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_SECONDS)
+                watch()
+        finally:
+            _end(process)
+    watch()
+    if process.returncode:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        told = [line for line in lines if "Error" in line][-1:] or lines[-SHOWN_LINES:]
+        raise JobFailed(f"verl ended with code {process.returncode}: {' '.join(told)[:500]}; see {log}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The whole session ends with its leader."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
