@@ -35,7 +35,8 @@ test-integrations: .venv-integrations/installed  ## our rewards inside TRL's own
 	OMP_NUM_THREADS=1 .venv-integrations/bin/pytest -s tests/integrations_trl.py tests/integrations_openrlhf.py tests/integrations_server.py
 
 test-verl: .venv-verl/installed  ## the engine verl on two ranks without a GPU, from SFT to the report, in an environment of its own
-	OMP_NUM_THREADS=1 .venv-verl/bin/pytest -s tests/verl_parts.py tests/verl_run.py
+	OMP_NUM_THREADS=1 VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=tests.verl_cpu PYTHONPATH=$(CURDIR) \
+		.venv-verl/bin/pytest -s tests/verl_parts.py tests/verl_run.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py

@@ -106,7 +106,9 @@ def test_every_package_that_is_imported_is_declared() -> None:
     requirements = [*project["dependencies"], *extras]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
     names = {"hydra": "hydra-core", "transfer_queue": "transferqueue"}
-    used = {names.get(name, name).lower().replace("_", "-") for path in SOURCE.rglob("*.py") for name in third_party(path)}
+    used = {
+        names.get(name, name).lower().replace("_", "-") for path in SOURCE.rglob("*.py") for name in third_party(path)
+    }
     assert "torch" in used
     assert used - declared == set()
 

@@ -19,6 +19,11 @@ class Diverged(Exception):
     it and exits with code 4."""
 
 
+class JobFailed(Exception):
+    """An engine that works in processes of its own ended with an error: the text says which and where its log is. The
+    CLI prints it and exits with code 5."""
+
+
 class Stopped(BaseException):
     """Somebody asked the process to end, by Ctrl-C or SIGTERM: no failure, and nothing to be caught on the way. The CLI
     exits with code 128 + the signal's number."""

@@ -36,7 +36,7 @@ from rlsp.cli import (
     watch,
 )
 from rlsp.cli.terminal import paragraph
-from rlsp.errors import Diverged, InputError, Paused, Stopped
+from rlsp.errors import Diverged, InputError, JobFailed, Paused, Stopped
 from rlsp.files import refused
 
 app = typer.Typer(
@@ -74,8 +74,8 @@ app.add_typer(reward.app, name="reward")
 
 def main() -> None:
     """Run the command line. Without a traceback end: what the user gave wrong and a disk that takes no more (exit code
-    2), a training that paused itself (3), one whose loss is not finite (4), and one that a signal stopped (128 + the
-    signal's number)."""
+    2), a training that paused itself (3), one whose loss is not finite (4), an engine of other
+    processes that failed (5), and a training that a signal stopped (128 + the signal's number)."""
     try:
         app()
     except InputError as error:
@@ -90,6 +90,9 @@ def main() -> None:
     except Diverged as reason:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("diverged: ", "bold red"), str(reason)))
         sys.exit(4)
+    except JobFailed as reason:
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("failed: ", "bold red"), str(reason)))
+        sys.exit(5)
     except Stopped as request:
         Console(stderr=True, soft_wrap=True).print(
             Text.assemble(("stopped: ", "bold yellow"), f"{request}; a training goes on where it was by --resume")

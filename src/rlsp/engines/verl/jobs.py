@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rlsp.engines.verl.files import LOG, SETTINGS
+from rlsp.errors import JobFailed
 from rlsp.files import write_json
+from rlsp.verifiers.pool.worker import PR_SET_PDEATHSIG
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
 """Between asking a job to end and killing it."""
 SHOWN_LINES = 15
-
-
-class JobFailed(Exception):
-    """verl ended with an error: the text says where its log is, and how it ends."""
+LIBC = ctypes.CDLL(None)
 
 
 def write(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -44,7 +45,8 @@ def finetuning(folder: Path, nodes: int, gpus_per_node: int) -> list[str]:
 def run(
     folder: Path, command: list[str], watch: Callable[[], None], environment: Mapping[str, str] | None = None
 ) -> None:
-    """Wait for the command; `watch` is called while it runs. Whatever ends the waiting ends the job's processes.
+    """Wait for the command; `watch` is called while it runs. Whatever ends the waiting, or kills who waits, ends the
+    job's processes.
 
     Raises:
         JobFailed: it has ended with an error.
@@ -57,6 +59,7 @@ def run(
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
+            preexec_fn=partial(LIBC.prctl, PR_SET_PDEATHSIG, signal.SIGTERM),
         )
         try:
             while process.poll() is None:

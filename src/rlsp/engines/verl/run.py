@@ -20,11 +20,13 @@ from rlsp.engines.verl.files import (
     CHECKPOINTS,
     DEMONSTRATIONS,
     HELD_OUT,
+    LOG,
     PROMPTS,
     RECIPE,
     ROLLOUTS,
     SCORES,
 )
+from rlsp.errors import JobFailed
 from rlsp.evaluation.evaluate import self_consistency, summarise
 from rlsp.exploration import explorer_for
 from rlsp.files import JsonLines, read_records, write_records, write_text
@@ -184,7 +186,7 @@ class _Stages:
         jobs.run(folder, jobs.reinforcement(folder), watch)
         done = len(read_metrics(log))
         if done < recipe.rl.steps:
-            raise jobs.JobFailed(f"verl ended after {done} of {recipe.rl.steps} steps; see {folder / 'log.txt'}")
+            raise JobFailed(f"verl ended after {done} of {recipe.rl.steps} steps; see {folder / LOG}")
         self.collect(folder, "actor", model)
         made = [self.out.path("rl", name) for name in ("metrics.jsonl", "seconds.jsonl", "alarms.jsonl")]
         made += [self.out.path("rl", name) for name in ("rollouts", "scores", "advantages")]

@@ -126,7 +126,7 @@ class Trainer(PPOTrainerSync):
         if self.stock:
             batch = super()._compute_advantage(batch, metrics)
         fetched = _fetch(batch, len(self.streams.names) if self.use_critic else 0)
-        seen = _Seen(self.recipe, self.streams, fetched, batch.keys, self.global_steps - 1)
+        seen = Seen(self.recipe, self.streams, fetched, batch.keys, self.global_steps - 1)
         if self.stock:
             seen.experience = seen.judged_by(fetched)
         else:
@@ -180,7 +180,7 @@ class Trainer(PPOTrainerSync):
         return dict(self.held_out)
 
 
-class _Seen:
+class Seen:
     """A step's rollouts as our records and tensors, in the order of verl's batch."""
 
     experience: Experience
