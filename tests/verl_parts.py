@@ -205,9 +205,7 @@ def test_advantages_are_the_native_engines() -> None:
         "old_log_probs": rows(experience.batch.logprobs_BR),
         "ref_log_prob": rows(experience.reference_logprobs_BR),
         "extra_info": [{"index": index[each.problem_id]} for each in seen.rollouts],
-        "reward_model": [
-            {"ground_truth": json.dumps(to_json(problems[index[each.problem_id]]))} for each in seen.rollouts
-        ],
+        "reward_model": [{"ground_truth": asked[each.problem_id]} for each in seen.rollouts],
         "extra_fields": [
             {"reward_extra_info": {SCORE: json.dumps(to_json(score)), TEXT: each.text, TRUNCATED: each.truncated}}
             for each, score in zip(seen.rollouts, seen.scores, strict=True)

@@ -97,12 +97,12 @@ def test_the_run_directory_is_like_any_other(run: Run) -> None:
     assert len(sft) > 1 and sft[-1]["loss"] < sft[0]["loss"]
 
 
-def test_other_commands_read_it(run: Run, tmp_path: Path) -> None:
+def test_other_commands_read_it(run: Run) -> None:
     model = run.path("rl", "model")
     AutoModelForCausalLM.from_pretrained(model)
-    rlsp("eval", model, "--recipe", RECIPE, "--set", "evaluation.problems=4", "--out", tmp_path / "evaluation")
-    rlsp("report", run.directory, "--out", tmp_path / "report.html")
-    assert "RLSP" in (tmp_path / "report.html").read_text()
+    rlsp("eval", RECIPE, "--model", model, "--set", "evaluation.problems=4")
+    rlsp("report", run.directory)
+    assert "RLSP" in run.path("report.html").read_text()
     rlsp("analyze", run.directory)
 
 

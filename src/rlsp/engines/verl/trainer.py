@@ -176,8 +176,10 @@ class Trainer(PPOTrainerSync):
                 records.append((rollout, replace(score, sample=sample)))
             write_records(self.folder / ROLLOUTS, [rollout for rollout, _ in records])
             write_records(self.folder / SCORES, [score for _, score in records])
-        self.held_out = {"held_out_accuracy": accuracy, "held_out_length": length}
-        return dict(self.held_out)
+        measured = {"held_out_accuracy": accuracy, "held_out_length": length}
+        if self.recipe.probe and self.global_steps % self.recipe.probe.every == 0:  # verl measures on resuming, too
+            self.held_out = measured
+        return dict(measured)
 
 
 class Seen:
