@@ -34,7 +34,7 @@ def small(path: Path, folder: Path) -> Recipe:
         questions = folder / "questions.jsonl"
         lines = [json.dumps({"question": f"What is {n} + 1?", "answer": f"Add. #### {n + 1}"}) for n in range(60)]
         questions.write_text("\n".join(lines))
-        overrides.append(f"task.data={json.dumps(str(questions))}")
+        overrides += [f"task.data={json.dumps(str(questions))}", "task.decontaminate=[]"]
     return load(Recipe, str(path), overrides)
 
 

@@ -23,7 +23,7 @@ def export(
     out: OutFile,
     step: StepOption = None,
     engine: Annotated[
-        Literal["openrlhf"] | None, typer.Option(help="Write the recipe's reward and prompts for this trainer.")
+        Literal["openrlhf", "verl"] | None, typer.Option(help="Write the recipe's reward and prompts for this trainer.")
     ] = None,
     settings: SetOption = None,
     overwrite: ReplaceOption = False,
@@ -32,7 +32,12 @@ def export(
     if engine is not None:
         if step is not None:
             raise InputError("--step is of a run's checkpoint: leave it out")
-        _for_trainer(load(Recipe, source, settings or []), out, overwrite)
+        recipe = load(Recipe, source, settings or [])
+        check_writable(out, overwrite, directory=True)
+        if engine == "verl":
+            _for_verl(recipe, out)
+        else:
+            _for_openrlhf(recipe, out)
         return
     if settings:
         raise InputError("--set overrides a recipe's keys: give a recipe and its --engine")
@@ -46,8 +51,15 @@ def export(
     console.print(f"the policy after step {checkpoint.step}: {out}", soft_wrap=True)
 
 
-def _for_trainer(recipe: Recipe, out: Path, overwrite: bool) -> None:
-    check_writable(out, overwrite, directory=True)
+def _for_verl(recipe: Recipe, out: Path) -> None:
+    from rlsp.engines.verl import export as verl
+
+    names = verl.write(recipe, out)
+    say(f"for verl: {', '.join(names)} in {out}")
+    say("start it by node.sh on one machine, by ray.sh on a Ray cluster's head, by sbatch slurm.sh")
+
+
+def _for_openrlhf(recipe: Recipe, out: Path) -> None:
     from rlsp.integrations import openrlhf
 
     arguments = openrlhf.export(recipe, out)

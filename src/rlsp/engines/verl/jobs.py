@@ -35,10 +35,9 @@ def reinforcement(folder: Path) -> list[str]:
     return [sys.executable, "-m", "rlsp.engines.verl.runner", str(folder)]
 
 
-def finetuning(folder: Path, nodes: int, gpus_per_node: int) -> list[str]:
-    """The command of SFT, on this node; with several nodes each runs it, as `torchrun` wants it."""
-    where = ["--standalone"] if nodes == 1 else ["--nnodes", str(nodes), "--rdzv-backend", "c10d"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", *where, "--nproc-per-node", str(gpus_per_node)]
+def finetuning(folder: Path, gpus: int) -> list[str]:
+    """The command of SFT, on the GPUs of this node."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus)]
     return [*launcher, "-m", "rlsp.engines.verl.sft", str(folder)]
 
 

@@ -144,7 +144,7 @@ class _Stages:
         jobs.write(folder, settings.finetuning(self.recipe, self.base, folder, [len(each.ids) for each in examples]))
         self.progress.stage("SFT", self.recipe.sft.epochs if self.recipe.sft else 0)
         log = folder / "metrics.jsonl"
-        command = jobs.finetuning(folder, cluster.nodes, cluster.gpus_per_node)
+        command = jobs.finetuning(folder, cluster.gpus_per_node)
         jobs.run(folder, command, lambda: None, {"VERL_FILE_LOGGER_PATH": str(log)})
         self.out.clear("sft")
         told = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

@@ -157,14 +157,14 @@ def evaluation(recipe: Recipe, model: Path, folder: Path, samples: int, temperat
 
 def finetuning(recipe: Recipe, model: Path, folder: Path, lengths: Sequence[int]) -> dict[str, Any]:
     """Dotted keys and values of SFT on sequences of these lengths in tokens. verl counts a batch by its sequences: so
-    many as fill `sft.batch_tokens` on average, on every GPU the same number.
+    many as fill `sft.batch_tokens` on average, on every GPU of one node the same number.
 
     Raises:
         InputError: the batches would be smaller than one sequence a GPU, or there are fewer sequences than that.
     """
     sft, cluster = recipe.sft, _cluster(recipe)
     assert sft is not None
-    ranks = cluster.gpus // cluster.sequence_parallel
+    ranks = max(1, cluster.gpus_per_node // cluster.sequence_parallel)
     filling = min(sft.batch_tokens * len(lengths) // sum(lengths), len(lengths))
     batch = filling // ranks * ranks
     if not batch:
@@ -190,7 +190,7 @@ def finetuning(recipe: Recipe, model: Path, folder: Path, lengths: Sequence[int]
         "data.custom_cls.path": "pkg://rlsp.engines.verl.sft",
         "data.custom_cls.name": "Demonstrations",
         "trainer.total_epochs": sft.epochs,
-        "trainer.nnodes": cluster.nodes,
+        "trainer.nnodes": 1,
         "trainer.n_gpus_per_node": cluster.gpus_per_node,
         "trainer.seed": recipe.seed,
         "trainer.logger": ["console", "file"],
