@@ -34,7 +34,9 @@ def small(path: Path, folder: Path) -> Recipe:
         questions = folder / "questions.jsonl"
         lines = [json.dumps({"question": f"What is {n} + 1?", "answer": f"Add. #### {n + 1}"}) for n in range(60)]
         questions.write_text("\n".join(lines))
-        overrides += [f"task.data={json.dumps(str(questions))}", "task.decontaminate=[]"]
+        overrides.append(f"task.data={json.dumps(str(questions))}")
+        if "filters" in values["task"]:
+            overrides.append("task.filters.decontaminate=[]")
     return load(Recipe, str(path), overrides)
 
 
