@@ -11,6 +11,7 @@
     rl/diverged/                  what a step failed on, if one did
     evaluation/NAME.json, evaluation/NAME.rollouts.jsonl.zst, evaluation/NAME.scores.jsonl.zst
     report.html
+    verl/                         where the engine verl works: what its jobs read, their logs and checkpoints
 
 Files appear whole or not at all (see files.py). Metrics are appended.
 """
