@@ -99,7 +99,9 @@ def test_stock_gae_only_where_it_is_the_same() -> None:
 def test_a_job_that_fails_says_where_its_log_is(tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match=r"code 3: ValueError: no such rank; see .*log\.txt"):
         jobs.run(
-            tmp_path, [sys.executable, "-c", "print('ValueError: no such rank'); raise SystemExit(3)"], lambda: None
+            tmp_path,
+            [sys.executable, "-c", "print('ValueError: no such rank'); print('W: KeyError(1)'); exit(3)"],
+            lambda: None,
         )
 
 

@@ -87,7 +87,7 @@ def execute(
         if engine == "verl":
             from rlsp.engines.verl import run as cluster
 
-            report = cluster.run(recipe, directory, progress)
+            report = cluster.run(recipe, directory, progress, judge)
         else:
             report = native.run(recipe, directory, progress, judge)
     print_results(f"{recipe.name}, seed {recipe.seed}", directory.evaluations().values())

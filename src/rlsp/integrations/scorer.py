@@ -31,15 +31,18 @@ class Answered:
 class Scorer:
     """Judges by one recipe, from any thread. Responses to one problem within a call are each other's siblings.
 
+    Args:
+        ask_judge: False leaves an LLM judge out, where nobody trains on its grades.
+
     Raises:
         InputError: the recipe pays for what differs from demonstrations, which only a run of its own has.
     """
 
-    def __init__(self, recipe: Recipe, judging: Settings = STRICT) -> None:
+    def __init__(self, recipe: Recipe, judging: Settings = STRICT, ask_judge: bool = True) -> None:
         if recipe.demonstrations and recipe.exploration.novelty:
             raise InputError("exploration 'novelty' compares with the run's demonstrations: leave them or it out")
         self.recipe, self.judging = recipe, judging
-        self._explorer = explorer_for(recipe)
+        self._explorer = explorer_for(recipe, ask_judge=ask_judge)
         self._exploring = Lock()
 
     def alpha(self, progress: float) -> float:

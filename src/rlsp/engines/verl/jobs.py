@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
 """Between asking a job to end and killing it."""
 SHOWN_LINES = 15
+RAISED = re.compile(r"[\w.]*(Error|Exception)\b[^:]*: ")
+"""The last line of a traceback; what workers say has a prefix, and warnings of verl's name errors, too."""
 LIBC = ctypes.CDLL(None)
 
 
@@ -52,6 +55,7 @@ def run(
     """
     log = folder / LOG
     with log.open("ab") as file:
+        begun = file.tell()
         process = subprocess.Popen(
             command,
             stdout=file,
@@ -68,8 +72,8 @@ def run(
             _end(process)
     watch()
     if process.returncode:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line for line in lines if "Error" in line][-1:] or lines[-SHOWN_LINES:]
+        lines = log.read_bytes()[begun:].decode(errors="replace").splitlines()
+        told = [line for line in lines if RAISED.match(line)][-1:] or lines[-SHOWN_LINES:]
         raise JobFailed(f"verl ended with code {process.returncode}: {' '.join(told)[:500]}; see {log}")
 
 

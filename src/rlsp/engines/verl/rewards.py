@@ -17,6 +17,7 @@ from rlsp.engines.verl.files import RECIPE
 from rlsp.integrations.scorer import Answered, Scorer
 from rlsp.prompts import decode_response, stop_ids
 from rlsp.types import Problem, from_json, to_json
+from rlsp.verifiers.settings import Settings
 
 ASKED_AT_ONCE = 64
 """Responses that wait for their verdict; each has a thread, and the verifiers' workers are shared."""
@@ -27,12 +28,14 @@ SCORE, TEXT, TRUNCATED, PROMPT, RESPONSE = (
 
 
 class RewardManager(RewardManagerBase):
-    """One response at a time, by the recipe in `rlsp.folder`. α stands where the step is."""
+    """One response at a time, by the recipe in `rlsp.folder`. α stands where the step is; what is held out asks
+    no LLM."""
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
         self.recipe = load(Recipe, str(Path(config.rlsp.folder) / RECIPE), [])
-        self.scorer = Scorer(self.recipe)
+        judging = Settings(trusted_code=bool(config.rlsp.trusted_code))
+        self.scorers = {held_out: Scorer(self.recipe, judging, ask_judge=not held_out) for held_out in (False, True)}
         generation = GenerationConfig.from_pretrained(config.actor_rollout_ref.model.path)
         self.stops = stop_ids(tokenizer, generation)
         self.threads = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="rlsp-reward")
@@ -47,8 +50,9 @@ class RewardManager(RewardManagerBase):
         truncated = not ids or ids[-1] not in self.stops
         text = decode_response(self.tokenizer, ids, self.stops)
         answered = Answered(problem, text, tuple(ids), truncated)
-        alpha = self.scorer.alpha(progress)
-        (score,) = await self.loop.run_in_executor(self.threads, self.scorer.score, [answered], alpha)
+        scorer = self.scorers[bool(item.non_tensor_batch["extra_info"]["held_out"])]
+        alpha = scorer.alpha(progress)
+        (score,) = await self.loop.run_in_executor(self.threads, scorer.score, [answered], alpha)
         return {
             "reward_score": score.total or 0.0,
             "reward_extra_info": {

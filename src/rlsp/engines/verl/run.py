@@ -35,12 +35,13 @@ from rlsp.models import load_tokenizer
 from rlsp.rl.streams import streams_for
 from rlsp.runs import Run, read_metrics
 from rlsp.types import Demonstration, Problem, Rollout, Score
+from rlsp.verifiers.settings import STRICT, Settings
 
 SPARE = 1.3
 """A vote draws so many times the samples that its budget should pay for."""
 
 
-def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
+def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT) -> Path:
     """Every stage of the recipe that `out` has not finished yet; SFT and RL go on from verl's newest checkpoints.
 
     Returns:
@@ -54,11 +55,12 @@ def run(recipe: Recipe, out: Run, progress: Progress) -> Path:
     require()
     settings.check(recipe)
     with Stopping(progress.say):
-        return _Stages(recipe, out, progress).run()
+        return _Stages(recipe, out, progress, judging).run()
 
 
 class _Stages:
-    def __init__(self, recipe: Recipe, out: Run, progress: Progress) -> None:
+    def __init__(self, recipe: Recipe, out: Run, progress: Progress, judging: Settings) -> None:
+        self.trusted = {"rlsp.trusted_code": judging.trusted_code}
         self.recipe, self.out, self.progress = recipe, out, progress
         self.base = resolve(recipe.model.path).resolve()
         self.tokenizer = load_tokenizer(recipe.model.path)
@@ -120,7 +122,7 @@ class _Stages:
         folder = self.folder(f"evaluation-{name}", anew=True)
         self.prompts(folder / HELD_OUT, self.test)
         self.prompts(folder / PROMPTS, self.test[:1])
-        jobs.write(folder, settings.evaluation(self.recipe, model, folder, samples, temperature))
+        jobs.write(folder, settings.evaluation(self.recipe, model, folder, samples, temperature) | self.trusted)
         self.progress.stage(label, len(self.test) * samples)
         jobs.run(folder, jobs.reinforcement(folder), lambda: None)
         places = {problem.id: place for place, problem in enumerate(self.test)}
@@ -175,7 +177,7 @@ class _Stages:
         self.prompts(folder / HELD_OUT, stages.probe_problems(recipe) or self.test[:1])
         streams = len(streams_for(recipe.reward, explorer_for(recipe), recipe.rl.gamma).names)
         where = {"rlsp.run": str(self.out.directory.resolve())}
-        jobs.write(folder, settings.reinforcement(recipe, start, folder, streams) | where)
+        jobs.write(folder, settings.reinforcement(recipe, start, folder, streams) | where | self.trusted)
         log = self.out.path("rl", "metrics.jsonl")
         self.progress.stage("RL", recipe.rl.steps)
 

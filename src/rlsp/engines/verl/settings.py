@@ -40,6 +40,7 @@ def check(recipe: Recipe) -> ClusterRecipe:
         raise InputError("engine 'verl' needs to know where it runs: give [cluster] nodes, gpus_per_node, …")
     refused = {
         "model.lora": recipe.model.lora is not None,
+        "model.compile": recipe.model.compile,
         "rl.dynamic_sampling": rl.dynamic_sampling,
         "rl.critic_trunk = 'shared'": rl.critic_trunk == "shared",
         "reward.truncation = 'mask'": reward.truncation == "mask",
