@@ -54,16 +54,32 @@ def failing(ranking: Ranking) -> list[str]:
     return [finding.invariant.name for finding in ranking.failed]
 
 
+PAPERS = ("llama31-8b-math", "qwen25-32b-aime")
+"""The paper's two experiments."""
+SHORT_WRONG = "a short right answer beats a long wrong one"
 WHOLE_BUDGET = "a short right answer beats a wrong one of the whole budget"
 CUT_OFF = "a short right answer beats a wrong one that is cut off"
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith(PAPERS)])
 def test_every_shipped_recipe_ranks_rightly(name: str, nano: Tokens) -> None:
     recipe = load(Recipe, name)
-    ranking = rank(recipe, cast_for(recipe, tokens_of(recipe, nano)))
-    assert ranking.passed
-    assert sum(finding.status == "pass" for finding in ranking.findings) >= 11
+    found = rankings(recipe, cast_for(recipe, tokens_of(recipe, nano)))
+    for ranking in found[-1:] if recipe.reward.mix == "advantage" else found:  # normalised, C counts for nothing
+        assert ranking.passed
+        assert sum(finding.status == "pass" for finding in ranking.findings) >= 11
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_papers_own_rewards_fail_exactly_what_the_page_names(name: str) -> None:
+    """Its C = 1000 makes a short right response worth less than a long wrong one: kept verbatim, and said."""
+    page = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+    documented = [sentence for sentence in (SHORT_WRONG, WHOLE_BUDGET, CUT_OFF) if f"- **{sentence}**" in page]
+    recipe = load(Recipe, name)
+    assert failing(rank(recipe, cast_for(recipe, EstimatedTokens()))) == documented != []
+    variant, laptop = (load(Recipe, recipe) for recipe in (f"{name}-paper-code", "paper-code"))
+    failed = [failing(rank(each, cast_for(each, EstimatedTokens()))) for each in (variant, laptop)]
+    assert failed[0] == failed[1] != []
 
 
 def test_paper_code_fails_exactly_what_its_page_names() -> None:
