@@ -21,7 +21,7 @@ LAYERS = (
     ("errors",),
     ("types",),
     ("config",),
-    ("files",),
+    ("files", "parallel"),
     ("model_files",),
     ("lora",),
     ("model_checks",),

@@ -128,10 +128,16 @@ class Critic(nn.Module):
         self.shared = shared
         trunk = trunk_of(policy)
         self.trunk = partial(trunk) if shared else copy_sharing_frozen(trunk)  # a partial is no submodule
+        self.lenders = (policy,) if shared else ()  # nor is what stands in a tuple
         weight = policy.get_output_embeddings().weight
         self.head = nn.Linear(weight.shape[1], streams, device=weight.device, dtype=weight.dtype)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+
+    @property
+    def models(self) -> list[nn.Module]:
+        """What its values depend on: itself, and the policy whose trunk it shares."""
+        return [self, *self.lenders]
 
     def forward(self, input_ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Values of the states in which the masked tokens were chosen, packed [S, N]."""

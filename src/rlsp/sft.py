@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlsp import parallel
 from rlsp.checkpoints import Checkpoint, optimizer_state, restore_optimizer, restore_weights, weights
 from rlsp.config import SftRecipe
 from rlsp.errors import InputError
@@ -62,22 +63,20 @@ class Finetuning:
         share = warmup_cosine(number, self.steps, settings.warmup_share)
         for optimizer in self.optimizers:
             set_learning_rate(optimizer, settings.learning_rate * share)
-        ids_BT, mask_BT = collate(batch, self.model.device)
-        logprobs_N, _ = token_logprobs(self.model, ids_BT, mask_BT)
-        loss = -logprobs_N.mean()
-        finite(loss, "SFT loss").backward()
+        models = [self.model]
+        loss = sum(parallel.everywhere(accumulate, self.model, batch, number, weights=models, gradients=models))
         grad_norm = finite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.grad_clip), "gradient norm")
         for optimizer in self.optimizers:
             optimizer.step()
         self.model.zero_grad(set_to_none=True)
-        tokens = sum(len(example.ids) for example in batch)
+        lengths = [len(example.ids) for example in batch]
         return {
             "step": number + 1,
             "steps": self.steps,
-            "loss": loss.item(),
+            "loss": loss,
             "grad_norm": grad_norm.item(),
-            "tokens": tokens,
-            "padding": 1 - tokens / ids_BT.numel(),
+            "tokens": sum(lengths),
+            "padding": 1 - sum(lengths) / (len(batch) * max(lengths)),
         }
 
     def snapshot(self, step: int) -> Checkpoint:
@@ -96,6 +95,26 @@ class Finetuning:
         torch.set_rng_state(checkpoint.tensors["cpu_rng"])
         if self.model.device.type == "cuda":
             torch.cuda.set_rng_state(checkpoint.tensors["cuda_rng"], self.model.device)
+
+
+def accumulate(model: PreTrainedModel, batch: Sequence[Example], number: int) -> float:
+    """Add the gradients of this process's part of a batch, the one of that number.
+
+    Returns:
+        Its part of the loss.
+
+    Raises:
+        NonFiniteLossError: the loss is NaN or infinite.
+    """
+    tokens = sum(len(example.ids) - max(1, example.response_start) for example in batch)
+    if not (mine := parallel.share(batch)):
+        return 0.0
+    if parallel.rank():
+        torch.manual_seed(number * parallel.size() + parallel.rank())  # for dropout, the same after a resume
+    logprobs_N, _ = token_logprobs(model, *collate(mine, model.device))
+    loss = -logprobs_N.sum() / tokens
+    finite(loss, "SFT loss").backward()
+    return loss.item()
 
 
 def train(

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from rlsp import parallel
 from rlsp.cli import (
     analyze,
     compare,
@@ -73,11 +74,14 @@ app.add_typer(reward.app, name="reward")
 
 
 def main() -> None:
-    """Run the command line. Without a traceback end: what the user gave wrong and a disk that takes no more (exit code
-    2), a training that paused itself (3), one whose loss is not finite (4), an engine of other
-    processes that failed (5), and a training that a signal stopped (128 + the signal's number)."""
+    """Run the command line; begun by torchrun, in the first of its processes. Without a traceback end: what the user
+    gave wrong and a disk that takes no more (exit code 2), a training that paused itself (3), one whose loss is not
+    finite (4), an engine of other processes that failed (5), and a training that a signal stopped (128 + the signal's
+    number)."""
     try:
-        app()
+        with parallel.joined() as first:
+            if first:
+                app()
     except InputError as error:
         _refuse(str(error))
     except OSError as error:  # a disk can be full, or turn read-only, at any file

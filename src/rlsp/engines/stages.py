@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,9 @@ from random import Random
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlsp import model_files, sft, tasks
+from rlsp import model_files, parallel, sft, tasks
 from rlsp.checkpoints import Checkpoint, restore_weights
-from rlsp.config import Recipe, SamplingEngine
+from rlsp.config import LoraRecipe, Recipe, SamplingEngine
 from rlsp.demonstrations.search import unroll
 from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
@@ -29,6 +29,7 @@ from rlsp.rl.loop import Training
 from rlsp.rl.probe import Probe
 from rlsp.rollouts import Prompt, Sampler, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
+from rlsp.rollouts.shared import SharedSampler
 from rlsp.rollouts.vllm import VllmSampler
 from rlsp.runs import EVALUATION, Run
 from rlsp.tasks.splits import Split
@@ -57,11 +58,18 @@ class Policy:
 
 def open_policy(path: str, engine: SamplingEngine = "native") -> Policy:
     """Load a model directory (or `nano`) onto this machine's device; `engine` samples from it."""
-    tokenizer, model = load_tokenizer(path), load_policy(path, pick_device())
+    tokenizer, model = load_tokenizer(path), parallel.mirrored(_load, path)
     check_logits(model)
     if engine == "vllm":
+        if parallel.size() > 1:
+            raise InputError("sampling.engine = 'vllm' runs in one process: begin without torchrun, or sample natively")
         return Policy(model, tokenizer, VllmSampler(model, tokenizer, path))
-    return Policy(model, tokenizer, NativeSampler(model, tokenizer))
+    sampler = NativeSampler if parallel.size() == 1 else SharedSampler
+    return Policy(model, tokenizer, parallel.mirrored(sampler, model, tokenizer))
+
+
+def _load(path: str) -> PreTrainedModel:
+    return load_policy(path, pick_device())
 
 
 def policy_before_rl(run: Run, engine: SamplingEngine = "native") -> Policy:
@@ -170,7 +178,7 @@ def finetuning(
     if recipe.sft is None:
         raise InputError(f"recipe {recipe.name!r} has no [sft]")
     shown = examples(policy.tokenizer, demonstrations, recipe, progress)
-    with adapted(policy.model, recipe.model.lora, recipe.seed), training_passes(policy.model, recipe.model):
+    with _prepared(policy.model, recipe.model.lora, recipe):
         yield sft.Finetuning(policy.model, shown, recipe.sft, recipe.seed)
 
 
@@ -224,8 +232,28 @@ def reinforcing(
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
     lora = recipe.model.lora and recipe.model.lora.model_copy(update={"dropout": 0.0})
     parts = (policy.model, policy.tokenizer, policy.sampler)
-    with adapted(policy.model, lora, recipe.seed), training_passes(policy.model, recipe.model):
+    with _prepared(policy.model, lora, recipe):
         yield Training(recipe, *parts, explorer, judging, probe, reserve)
+
+
+@contextmanager
+def _prepared(model: PreTrainedModel, lora: LoraRecipe | None, recipe: Recipe) -> Iterator[None]:
+    """Inside, every process's model is as the recipe trains it."""
+    prepared = parallel.mirrored(_Prepared)
+    try:
+        parallel.everywhere(_Prepared.begin, prepared, model, lora, recipe, weights=[model])
+        yield
+    finally:
+        parallel.everywhere(_Prepared.end, prepared, weights=[model])
+
+
+class _Prepared(ExitStack):
+    def begin(self, model: PreTrainedModel, lora: LoraRecipe | None, recipe: Recipe) -> None:
+        self.enter_context(adapted(model, lora, recipe.seed))
+        self.enter_context(training_passes(model, recipe.model))
+
+    def end(self) -> None:
+        self.close()
 
 
 def reinforcing_in(run: Run, policy: Policy, recipe: Recipe, judging: Settings) -> AbstractContextManager[Training]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from rlsp import parallel
 from rlsp.rl.streams import Streams
 from rlsp.types import Advantages, Rollout, Score
 
@@ -28,12 +29,17 @@ class Batch:
     temperature: float
 
     @property
+    def ends_B(self) -> Tensor:
+        """The lengths of prompts and responses together."""
+        return (self.sampled_BT * torch.arange(1, self.ids_BT.shape[1] + 1, device=self.ids_BT.device)).amax(1)
+
+    @property
     def counted_BR(self) -> Tensor:
         """The response tokens that the loss is about."""
         return self.mask_BR & self.in_loss_B[:, None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Experience:
     """A batch with everything that the update needs. `reference_logprobs_BR` are of the sampled tokens, at the sampling
     temperature, empty without a KL term; `values_SBR` and `returns_SBR` train the critic, stream by stream, of no
@@ -105,15 +111,22 @@ def collate(
     )
 
 
+def own(batch: Batch, rows: Tensor) -> Tensor:
+    """This process's part of `rows`: of long rollouts and short ones as many as every other's."""
+    return parallel.share(_longest_first(batch, rows))
+
+
+def _longest_first(batch: Batch, rows: Tensor) -> Tensor:
+    return rows[batch.ends_B[rows].argsort(descending=True, stable=True).to(rows.device)]
+
+
 def microbatches(batch: Batch, rows: Tensor, max_tokens: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Cut `rows` into pieces of similar lengths whose padded size is at most `max_tokens`.
 
     Yields:
         (rows of the piece, their ids, their sampled mask), the tensors cut to the piece's longest sequence.
     """
-    ends = (batch.sampled_BT * torch.arange(1, batch.ids_BT.shape[1] + 1, device=batch.ids_BT.device)).amax(1)
-    ordered = rows[ends[rows].argsort(descending=True).to(rows.device)]
-    start = 0
+    ends, ordered, start = batch.ends_B, _longest_first(batch, rows), 0
     while start < len(ordered):
         width = int(ends[ordered[start]])
         piece = ordered[start : start + max(1, max_tokens // width)]

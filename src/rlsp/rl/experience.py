@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlsp import parallel
 from rlsp.config import RlRecipe
 from rlsp.models import Critic, token_logprobs
 from rlsp.rl.advantages import gae_of_streams, returns_to_go, tax, token_rewards, weigh, whiten
-from rlsp.rl.batch import Batch, Experience, microbatches
+from rlsp.rl.batch import Batch, Experience, microbatches, own
 from rlsp.rl.groups import COMPARISONS, Comparison, weigh_groups
 from rlsp.rl.streams import Streams
 
@@ -22,7 +23,10 @@ def gather(batch: Batch, reference: PreTrainedModel | None, critic: Critic | Non
         reference: None without a KL term.
         critic: None for algorithms that have none.
     """
-    return estimate(batch, *_ask(batch, reference, critic, rl.microbatch_tokens), rl)
+    asking = (batch, reference, critic, rl.microbatch_tokens)
+    asked = parallel.everywhere(_ask, *asking, weights=[] if critic is None else critic.models)
+    logprobs, values = zip(*asked, strict=True)
+    return estimate(batch, torch.stack(logprobs).sum(0), torch.stack(values).sum(0), rl)
 
 
 def estimate(batch: Batch, reference_logprobs_BR: Tensor, values_SBR: Tensor, rl: RlRecipe) -> Experience:
@@ -51,15 +55,17 @@ def estimate(batch: Batch, reference_logprobs_BR: Tensor, values_SBR: Tensor, rl
     return Experience(batch, reference_logprobs_BR, values_SBR, returns_SBR, advantages_BR)
 
 
+@torch.no_grad()
 def _ask(
     batch: Batch, reference: PreTrainedModel | None, critic: Critic | None, max_tokens: int
 ) -> tuple[Tensor, Tensor]:
-    """(the reference's log-probs [B, R], the critic's values [S, B, R]); empty where there is nobody to ask."""
+    """(the reference's log-probs [B, R], the critic's values [S, B, R]) of this process's rollouts, 0 for the others;
+    empty where there is nobody to ask."""
     logprobs_BR = torch.zeros_like(batch.logprobs_BR if reference is not None else batch.logprobs_BR[:0])
     values_SBR = torch.zeros_like(batch.streams.rewards_SBR if critic is not None else batch.streams.rewards_SBR[:0])
     if reference is None and critic is None:
         return logprobs_BR, values_SBR
-    for rows, ids_bT, sampled_bT in microbatches(batch, torch.arange(len(batch.ids_BT)), max_tokens):
+    for rows, ids_bT, sampled_bT in microbatches(batch, own(batch, torch.arange(len(batch.ids_BT))), max_tokens):
         if reference is not None:
             logprobs_n, _ = token_logprobs(reference, ids_bT, sampled_bT, batch.temperature)
             _put(logprobs_BR, batch.mask_BR, rows, logprobs_n)

@@ -9,6 +9,7 @@ from functools import partial
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rlsp import parallel
 from rlsp.checkpoints import Checkpoint
 from rlsp.config import Recipe
 from rlsp.exploration.composite import Composite
@@ -92,10 +93,10 @@ class Training:
         self.settings = SamplingSettings(sampling.temperature, sampling.max_response_tokens, sampling.cache_tokens)
         self.masked = recipe.reward.truncation == "mask"
         self.streams = streams_for(recipe.reward, explorer, rl.gamma)
-        self.reference = frozen_copy(policy) if rl.kl_coefficient > 0 else None
-        streams = len(self.streams.names)
-        self.critic = Critic(policy, streams, rl.critic_trunk == "shared") if rl.definition.critic else None
-        self.updater = Updater(policy, self.critic, rl, recipe.seed, sampling.max_response_tokens)
+        self.reference = parallel.mirrored(frozen_copy, policy) if rl.kl_coefficient > 0 else None
+        heads = len(self.streams.names), rl.critic_trunk == "shared"
+        self.critic = parallel.mirrored(Critic, policy, *heads) if rl.definition.critic else None
+        self.updater = parallel.mirrored(Updater, policy, self.critic, rl, recipe.seed, sampling.max_response_tokens)
         self.held_out: dict[str, float] = {}
 
     def iterate(self, step: int, problems: Sequence[Problem]) -> Iteration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rlsp import parallel
 from rlsp.checkpoints import optimizer_state, restore_optimizer, restore_weights, weights
 from rlsp.config import RlRecipe
 from rlsp.models import Critic, logprobs_and_states
 from rlsp.optim import NonFiniteLossError, adamw, finite, set_learning_rate, warmup_cosine
-from rlsp.rl.batch import Experience, microbatches
+from rlsp.rl.batch import Experience, microbatches, own
 from rlsp.rl.losses import clip_count, denominator, kl_k3, kl_loss, policy_loss, token_weights, value_loss
 
 
@@ -47,6 +49,7 @@ class Updater:
             NonFiniteLossError: before the optimizer is reached.
         """
         self._schedule(step)
+        experience = parallel.mirrored(copy.copy, experience)  # sent out once, not with every minibatch
         actor_learns = step >= self.rl.actor_waits
         taught_B = self._taught(experience)
         collected: dict[str, list[float]] = defaultdict(list)
@@ -86,8 +89,9 @@ class Updater:
 
     def accumulate(self, experience: Experience, rows: Tensor, actor_learns: bool) -> dict[str, float]:
         """Add one minibatch's gradients, in micro-batches: the losses are those of the whole minibatch however it is
-        cut, and whichever rollouts are skipped because they have none. The value loss is a mean over tokens and adds up
-        over the streams; the other metrics are means over the tokens that were not skipped."""
+        cut, among processes too, and whichever rollouts are skipped because they have none. The value loss is a mean
+        over tokens and adds up over the streams; the other metrics are means over the tokens that were not skipped. Of
+        several processes each adds its own part, to gradients and metrics."""
         batch, rl = experience.batch, self.rl
         aggregation = rl.definition.aggregation
         counted_BR = batch.counted_BR
@@ -95,6 +99,7 @@ class Updater:
         divisor, tokens = (denominator(counted_BR[rows], each, self.budget) for each in (aggregation, "token_mean"))
         taught = rows[self._taught(experience)[rows]]
         seen = max(1, int(counted_BR[taught].sum()))
+        taught = own(batch, taught)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
 
         def values_loss(values_SN: Tensor, piece: Tensor) -> Tensor:
@@ -146,8 +151,13 @@ class Updater:
             NonFiniteLossError: a loss or a norm is not finite; then there are no gradients.
         """
         try:
-            metrics = self.accumulate(experience, rows, actor_learns)
-            for name, (module, _) in self._learners(actor_learns).items():
+            learners = self._learners(actor_learns)
+            models = [module for module in (self.policy, self.critic) if module is not None]
+            told = (self, experience, rows, actor_learns)
+            learn = [module for module, _ in learners.values()]
+            parts = parallel.everywhere(Updater.accumulate, *told, weights=models, gradients=learn)
+            metrics = {name: sum(part[name] for part in parts) for name in parts[0]}
+            for name, (module, _) in learners.items():
                 norm = nn.utils.clip_grad_norm_(module.parameters(), self.rl.grad_clip)
                 metrics[f"{name}_grad_norm"] = finite(norm, f"{name} gradient norm").item()
             return metrics
