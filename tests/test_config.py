@@ -119,7 +119,19 @@ def test_a_recipe_does_not_change_after_reading(minimal: str) -> None:
         ([DEMONSTRATIONS], ["[demonstrations] and [sft] go together"]),
         (
             [SFT, DEMONSTRATIONS, "task={name='data', data='mine.jsonl'}"],
-            ["no search can demonstrate", "leave out [demonstrations] and [sft]"],
+            ["no search can demonstrate", "leave out [demonstrations] and [sft], or give demonstrations.data"],
+        ),
+        (
+            [SFT, "demonstrations={count=10, intuition=0.5}"],
+            ["a search needs intuition and max_attempts; or give data"],
+        ),
+        (
+            [SFT, "demonstrations={count=10, intuition=0.5, data='traces.jsonl'}"],
+            ["intuition is a search's, and data gives the traces"],
+        ),
+        (
+            [SFT, "demonstrations={count=10, data='traces.jsonl'}"],
+            ["demonstrations.data is for task.name = 'data'; countdown is searched"],
         ),
         (["sampling.cache_tokens=119"], ["sampling.cache_tokens = 119", "120 tokens", "raise it"]),
         (["rl.microbatch_tokens=119"], ["rl.microbatch_tokens = 119", "120 tokens", "raise it"]),

@@ -30,6 +30,13 @@ def small(path: Path, folder: Path) -> Recipe:
         overrides.remove("rl.critic_warmup_steps=1")
     if "demonstrations" in values:
         overrides.append("demonstrations.count=24")
+    if "data" in values.get("demonstrations", {}):
+        traces = folder / "traces.jsonl"
+        right = [
+            {"question": f"What is {n} + 2?", "answer": str(n + 2), "trace": f"\\boxed{{{n + 2}}}"} for n in range(40)
+        ]
+        traces.write_text("\n".join(map(json.dumps, right)))
+        overrides.append(f"demonstrations.data={json.dumps(str(traces))}")
     if values["task"]["name"] == "data":
         questions = folder / "questions.jsonl"
         lines = [json.dumps({"question": f"What is {n} + 1?", "answer": f"Add. #### {n + 1}"}) for n in range(60)]

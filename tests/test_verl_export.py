@@ -56,13 +56,34 @@ def test_scripts_are_bash_and_start_the_run(exported: Path, name: str) -> None:
 
 def test_overrides_say_what_the_paper_says(exported: Path) -> None:
     told = dict(line.split("=", 1) for line in (exported / "overrides.txt").read_text().splitlines())
-    assert told["algorithm.use_kl_in_reward"] == "True" and told["algorithm.kl_ctrl.kl_coef"] == "0.05"
+    assert told["algorithm.use_kl_in_reward"] == "true" and told["algorithm.kl_ctrl.kl_coef"] == "0.05"
     assert told["algorithm.gamma"] == "1.0" and told["algorithm.lam"] == "0.95"
     assert told["critic.cliprange_value"] == "0.2" and told["actor_rollout_ref.actor.clip_ratio"] == "0.2"
-    assert told["critic.model.override_config.rlsp_streams"] == "3"
+    assert told["++critic.model.override_config.rlsp_streams"] == "3"
     assert told["actor_rollout_ref.actor.ppo_mini_batch_size"] == "4", "in prompts, each of two rollouts"
     assert told["trainer.critic_warmup"] == "2", "verl counts steps from 1: the first is the critic's alone"
-    assert told["trainer.device"] == "cpu", "the user's own keys win"
+    assert told["trainer.device"] == '"cpu"', "the user's own keys win"
+    loops = Path(json.loads(told["actor_rollout_ref.rollout.agent.agent_loop_config_path"]))
+    assert loops == exported / "agent_loop.yaml" and "PromptLoop" in loops.read_text()
+
+
+def test_files_of_the_recipe_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"What is {n} + 2?", "answer": str(n + 2), "trace": f"\\boxed{{{n + 2}}}"} for n in range(90)]
+    Path("mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    recipe = str(Path(__file__).parents[1] / "recipes" / "llama31-8b-math.toml")
+    overrides = ["task.data=mine.jsonl", "demonstrations.data=mine.jsonl", "task.filters.decontaminate=['test.jsonl']"]
+    Path("test.jsonl").write_text(json.dumps(rows[0]))
+    for each in ["model.path=nano", "evaluation.problems=2", "rl.steps=1", "rl.prompts_per_step=32"]:
+        overrides += [each]
+    overrides += ["rl.minibatch_rollouts=16", "rl.critic_warmup_steps=0", "sampling.max_response_tokens=40"]
+    command = ["export", recipe, "--engine", "verl", "--out", "out"]
+    done = CliRunner().invoke(app, [*command, *(part for each in overrides for part in ("--set", each))])
+    assert done.exit_code == 0, done.output
+    monkeypatch.chdir("/")
+    moved = load(Recipe, str(tmp_path / "out" / "recipe.toml"), [])
+    assert moved.files == (tmp_path / "mine.jsonl", tmp_path / "test.jsonl", tmp_path / "mine.jsonl")
+    assert Path(moved.model.path).is_dir()
 
 
 @pytest.mark.parametrize(

@@ -323,7 +323,7 @@ def remove(directory: Path, recipe: Recipe) -> None:
     Raises:
         InputError: the recipe reads its model or its problems from inside it.
     """
-    for path in (model_files.resolve(recipe.model.path), *recipe.task.files):
+    for path in (model_files.resolve(recipe.model.path), *recipe.files):
         if path.resolve().is_relative_to(directory.resolve()):
             raise InputError(f"{path} lies in {directory}, which --overwrite would delete: give another --out")
     for each in directory.iterdir():
@@ -333,7 +333,7 @@ def remove(directory: Path, recipe: Recipe) -> None:
 def _inputs(recipe: Recipe) -> dict[str, str]:
     """Fingerprints of what the recipe reads."""
     inputs = {"model's files": model_files.fingerprint(model_files.resolve(recipe.model.path))}
-    return inputs | {f"file {path}": model_files.fingerprint(path) for path in recipe.task.files}
+    return inputs | {f"file {path}": model_files.fingerprint(path) for path in recipe.files}
 
 
 def _version(package: str) -> str:

@@ -7,7 +7,7 @@ from rlsp.config.exploration import ExplorationRecipe, JudgeRecipe
 from rlsp.config.model import LoraRecipe, ModelRecipe
 from rlsp.config.pretraining import ArchitectureRecipe, CorpusRecipe, PretrainRecipe
 from rlsp.config.reading import REPOSITORY_RECIPES, changed, load, load_for_evaluation, override, restore, to_toml
-from rlsp.config.recipe import AlarmRecipe, CheckpointRecipe, Recipe, SamplingEngine, SftRecipe
+from rlsp.config.recipe import AlarmRecipe, CheckpointRecipe, DemonstrationRecipe, Recipe, SamplingEngine, SftRecipe
 from rlsp.config.reward import RewardRecipe, ScheduleRecipe
 from rlsp.config.rl import RlRecipe
 from rlsp.config.task import ColumnsRecipe, FilterRecipe, TaskRecipe, is_file_reference
@@ -19,6 +19,7 @@ __all__ = [
     "CheckpointRecipe",
     "ColumnsRecipe",
     "CorpusRecipe",
+    "DemonstrationRecipe",
     "ExplorationRecipe",
     "FilterRecipe",
     "JudgeRecipe",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -13,7 +14,7 @@ from rlsp.config.model import ModelRecipe
 from rlsp.config.reward import RewardRecipe
 from rlsp.config.rl import RlRecipe
 from rlsp.config.section import Count, Positive, Rate, Section, Seed, Share, Temperature
-from rlsp.config.task import TaskRecipe
+from rlsp.config.task import TaskRecipe, is_file_reference
 from rlsp.config.watching import AlarmRecipe, CheckpointRecipe, ProbeRecipe
 
 SamplingEngine = Literal["native", "vllm"]
@@ -21,13 +22,34 @@ EVALUATION_ALONE = object()
 """Tells the validators that neither SFT nor RL will run."""
 
 
+class TraceColumnsRecipe(Section):
+    """Which columns hold what, where their names don't tell."""
+
+    question: str | None = None
+    answer: str | None = None
+    trace: str | None = None
+
+
 class DemonstrationRecipe(Section):
-    """`intuition`: the chance that one descent of the search solves the problem; traces that need more than
-    `max_attempts` are dropped."""
+    """Of generated problems: `count` searches. `intuition`: the chance that one descent solves the problem; traces that
+    need more than `max_attempts` are dropped. Of a task of name `data`: the first `count` traces of the data reference
+    `data`, each with its question and the reference answer, that come to that answer by `task.verifier` and that
+    `task.filters.decontaminate` leaves."""
 
     count: Positive
-    intuition: Rate
-    max_attempts: Positive
+    intuition: Rate | None = None
+    max_attempts: Positive | None = None
+    data: str = ""
+    columns: TraceColumnsRecipe = TraceColumnsRecipe()
+
+    @model_validator(mode="after")
+    def _searched_or_given(self) -> DemonstrationRecipe:
+        searched = [name for name in ("intuition", "max_attempts") if getattr(self, name) is not None]
+        if self.data and searched:
+            raise ValueError(f"{searched[0]} is a search's, and data gives the traces: leave one of them out")
+        if not self.data and len(searched) < 2:
+            raise ValueError("a search needs intuition and max_attempts; or give data with traces")
+        return self
 
 
 class SftRecipe(Section):
@@ -87,6 +109,12 @@ class Recipe(Section):
         return self.evaluation.temperature or self.sampling.temperature
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The local files that it reads, its model's aside."""
+        traces = self.demonstrations.data if self.demonstrations else ""
+        return (*self.task.files, Path(traces)) if is_file_reference(traces) else self.task.files
+
+    @property
     def longest_tokens(self) -> int:
         """A prompt and its response as long as they may get."""
         return self.sampling.max_prompt_tokens + self.sampling.max_response_tokens
@@ -99,8 +127,13 @@ class Recipe(Section):
         reward_agrees(self)
         if (self.demonstrations is None) != (self.sft is None):
             raise ValueError("[demonstrations] and [sft] go together: SFT learns the demonstrations of this run")
-        if self.demonstrations and self.task.name == "data":
-            raise ValueError("no search can demonstrate a task of name 'data': leave out [demonstrations] and [sft]")
+        if self.demonstrations and self.task.name == "data" and not self.demonstrations.data:
+            raise ValueError(
+                "no search can demonstrate a task of name 'data': leave out [demonstrations] and [sft], or give "
+                "demonstrations.data, traces that think"
+            )
+        if self.demonstrations and self.demonstrations.data and self.task.name != "data":
+            raise ValueError(f"demonstrations.data is for task.name = 'data'; {self.task.name} is searched")
         for key, tokens in (
             ("sampling.cache_tokens", self.sampling.cache_tokens),
             ("rl.microbatch_tokens", self.rl.microbatch_tokens),

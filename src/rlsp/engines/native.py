@@ -48,7 +48,7 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
             progress.say(f"{found} test problems: the data hold no more of the {recipe.evaluation.problems} asked for")
         _evaluate(policy, test, recipe, out, progress, "base", "Base", judging)
         if recipe.sft is not None:
-            policy = _sft(policy, recipe, out, progress, stopping)
+            policy = _sft(policy, recipe, out, progress, judging, stopping)
             _evaluate(policy, test, recipe, out, progress, "sft", "SFT", judging)
         policy = _rl(policy, batches, recipe, out, progress, judging, stopping)
         _evaluate(policy, test, recipe, out, progress, "rlsp", "RLSP", judging)
@@ -98,11 +98,11 @@ def _vote(test: list[Problem], recipe: Recipe, out: Run, progress: Progress, jud
         )
 
 
-def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress, stopping: Stopping) -> Policy:
+def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress, judging: Settings, stopping: Stopping) -> Policy:
     """The fine-tuned policy, made now or by earlier calls."""
     path, folder = out.path("demonstrations.jsonl"), out.path("sft")
     if not out.finished("demonstrations"):
-        write_records(path, stages.demonstrate(recipe, progress))
+        write_records(path, stages.demonstrate(recipe, progress, judging))
         out.finish("demonstrations", path)
     if out.finished("sft"):
         Keeper(folder, recipe.checkpoints, []).prune(0)  # a kill may have come before

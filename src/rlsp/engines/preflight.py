@@ -10,6 +10,7 @@ from rlsp.models import has_plain_head, load_config, load_tokenizer
 from rlsp.passes import check_compiler
 from rlsp.rollouts.native import check_capacity
 from rlsp.rollouts.vllm import check_vllm
+from rlsp.tasks.readers import read_rows
 from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
 from rlsp.xray.cast import NoCast
@@ -25,9 +26,9 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
         Why the reward's ranking could not be checked; "" when it was, or its risks are accepted.
 
     Raises:
-        InputError: no such model, problems or verifier, adapters that the model can't have, too few problems, longer
-            ones than the recipe or the model allows, problems that their verifier can't judge here, or a reward that
-            ranks standard responses wrongly.
+        InputError: no such model, problems, traces or verifier, adapters that the model can't have, too few problems,
+            longer ones than the recipe or the model allows, problems that their verifier can't judge here, or a reward
+            that ranks standard responses wrongly.
     """
     config, tokenizer = load_config(recipe.model.path), load_tokenizer(recipe.model.path)
     check_compiler(recipe.model)
@@ -38,6 +39,8 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
         )
     if recipe.model.lora is not None:
         meta_model(config, recipe.model.lora)
+    if recipe.demonstrations and recipe.demonstrations.data:
+        next(read_rows(recipe.demonstrations.data), None)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
     problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe) + stages.reserve_problems(recipe)
     verify_all(problems, [""] * len(problems), judging)

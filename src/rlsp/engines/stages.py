@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlsp import model_files, parallel, sft, tasks
 from rlsp.checkpoints import Checkpoint, restore_weights
-from rlsp.config import LoraRecipe, Recipe, SamplingEngine
+from rlsp.config import DemonstrationRecipe, LoraRecipe, Recipe, SamplingEngine, TaskRecipe
 from rlsp.demonstrations.search import unroll
 from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
@@ -34,13 +35,15 @@ from rlsp.rollouts.vllm import VllmSampler
 from rlsp.runs import EVALUATION, Run
 from rlsp.tasks.splits import Split
 from rlsp.types import Demonstration, Problem, Rollout, Score, to_json
-from rlsp.verifiers import verify
+from rlsp.verifiers import verify, verify_all
 from rlsp.verifiers.settings import STRICT, Settings
 
 DEMONSTRATION_SEED, TRAINING_SEED, EVALUATION_SEED, RESERVE_SEED, DOCTOR_SEED = 1, 2, 3, 4, 5
 """Streams of one recipe's seed: the problems demonstrated, trained on, the noise of evaluation, the problems in
 reserve, the noise of the doctor's rollouts."""
 HELD_OUT_SEED = 0
+VERIFIED_AT_ONCE = 512
+"""Traces of data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +148,17 @@ def problems_of_steps(run: Run, recipe: Recipe) -> list[list[Problem]]:
     return [list(islice(drawn, recipe.rl.prompts_per_step)) for _ in range(recipe.rl.steps)]
 
 
-def demonstrate(recipe: Recipe, progress: Progress) -> list[Demonstration]:
-    """Unroll searches on training problems; each trace is replayed by the verifier before it counts.
+def demonstrate(recipe: Recipe, progress: Progress, judging: Settings = STRICT) -> list[Demonstration]:
+    """Unroll searches on training problems, or take the traces of data; each has to pass the verifier before it counts.
 
     Raises:
-        InputError: the recipe has no [demonstrations].
+        InputError: the recipe has no [demonstrations], or its data can't be read or have no trace that is right.
     """
     settings = recipe.demonstrations
     if settings is None:
         raise InputError(f"recipe {recipe.name!r} has no [demonstrations]")
+    if settings.intuition is None or settings.max_attempts is None:
+        return _given(settings, recipe.task, progress, judging)
     seed = stream(recipe.seed, DEMONSTRATION_SEED)
     problems = tasks.problems(recipe.task, Split.TRAIN, settings.count, seed)
     progress.stage("demonstrations", len(problems))
@@ -164,6 +169,30 @@ def demonstrate(recipe: Recipe, progress: Progress) -> list[Demonstration]:
             demonstrations.append(Demonstration(problem, trace, "search"))
         progress.advance(done)
     return demonstrations
+
+
+def _given(
+    settings: DemonstrationRecipe, task: TaskRecipe, progress: Progress, judging: Settings
+) -> list[Demonstration]:
+    pairs, dropped = tasks.traces(settings, task)
+    progress.stage("demonstrations", min(settings.count, len(pairs)))
+    right, wrong, waiting = list[Demonstration](), 0, iter(pairs)
+    while (part := list(islice(waiting, VERIFIED_AT_ONCE))) and len(right) < settings.count:
+        verdicts = verify_all([problem for problem, _ in part], [trace for _, trace in part], judging)
+        for (problem, trace), verdict in zip(part, verdicts, strict=True):
+            if verdict.correct:
+                right.append(Demonstration(problem, trace, settings.data))
+        wrong += sum(not verdict.correct for verdict in verdicts)
+        progress.advance(min(len(right), settings.count))
+    if wrong or dropped:
+        unfit = ", ".join(f"{count} {reason}" for reason, count in Counter(each.reason for each in dropped).items())
+        progress.say(f"{settings.data}: left out {wrong} traces that are not right" + (f", {unfit}" if unfit else ""))
+    if not right:
+        raise InputError(
+            f"{settings.data}: none of its {len(pairs)} traces comes to the reference answer by {task.verifier!r}: see "
+            "what `rlsp verify` says to one"
+        )
+    return right[: settings.count]
 
 
 @contextmanager
@@ -363,7 +392,7 @@ def vote(
     temperature = recipe.varied_temperature
     pilot = sample(policy, list(islice(problems, 64)), 1, temperature, recipe, progress, f"{label}: pilot")
     mean_length = sum(rollout.length for rollout in pilot) / len(pilot)
-    samples = max(1, round(1.3 * token_budget / len(problems) / mean_length) + 1)
+    samples = samples_to_vote(token_budget, len(problems), mean_length)
     while True:
         rollouts = sample(policy, problems, samples, temperature, recipe, progress, label)
         if sum(rollout.length for rollout in rollouts) >= token_budget:
@@ -372,6 +401,11 @@ def vote(
     scores = judge(problems, rollouts, recipe, judging)
     summary = self_consistency("self-consistency", label, problems, rollouts, scores, token_budget)
     return Evaluation(summary, rollouts, scores)
+
+
+def samples_to_vote(token_budget: int, problems: int, mean_length: float) -> int:
+    """How many samples of each problem surely use up a budget of tokens, or nearly so."""
+    return max(1, round(1.3 * token_budget / problems / mean_length) + 1)
 
 
 def tokens_of_rlsp(run: Run) -> int:

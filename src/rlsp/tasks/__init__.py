@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from rlsp.config import FilterRecipe, TaskRecipe
+from rlsp.config import DemonstrationRecipe, FilterRecipe, TaskRecipe
 from rlsp.errors import InputError
 from rlsp.files import read_lines
 from rlsp.tasks import chain_sum, countdown, filters
-from rlsp.tasks.data import GYM_PROBLEMS, Item, Unusable, once, read_questions, scan, usable
+from rlsp.tasks.data import GYM_PROBLEMS, Item, Unusable, once, read_questions, read_traces, scan, usable
 from rlsp.tasks.filters import Dropped
 from rlsp.tasks.splits import Split, split_of
 from rlsp.tasks.traces import Replay
@@ -51,6 +51,30 @@ def data_problems(recipe: TaskRecipe) -> list[Problem]:
     if not kept:
         raise InputError(f"{recipe.data}: the filters leave none of its {len(dropped)} problems")
     return kept[: recipe.limit or None]
+
+
+def traces(recipe: DemonstrationRecipe, task: TaskRecipe) -> tuple[list[tuple[Problem, str]], list[Dropped]]:
+    """(problems with traces of them as the data has them, what is left out: unusable rows, problems that runs are
+    evaluated or selected on, and those of the test sets that the task keeps away from).
+
+    Raises:
+        InputError: the data or a test set can't be read.
+    """
+    pairs, dropped = list[tuple[Problem, str]](), list[Dropped]()
+    for row in read_traces(recipe.data, task.verifier, recipe.columns.model_dump(exclude_none=True)):
+        if isinstance(row, Unusable):
+            dropped.append(Dropped(row.where, row.question, row.reason, row.detail))
+        else:
+            pairs.append(row)
+    apart = FilterRecipe(decontaminate=task.filters.decontaminate, ngram=task.filters.ngram)
+    kept, contaminated = apply_filters([problem for problem, _ in pairs], apart)
+    inside = {problem.id for problem in kept if split_of(problem.id) is Split.TRAIN}
+    dropped += [
+        Dropped(each.id, each.question, f"of the {split_of(each.id)} split", "")
+        for each in kept
+        if each.id not in inside
+    ]
+    return [(problem, trace) for problem, trace in pairs if problem.id in inside], dropped + contaminated
 
 
 def survey(recipe: TaskRecipe) -> tuple[list[Item], list[Problem], list[Dropped]]:

@@ -17,7 +17,7 @@ from rlsp.errors import InputError
 from rlsp.tasks.boxes import last_box
 from rlsp.tasks.readers import Row, read_rows, source_of
 from rlsp.tasks.unit_tests import read_tests
-from rlsp.types import Problem, from_json, is_text
+from rlsp.types import Demonstration, Problem, from_json, is_text
 
 COLUMNS = {
     "question": ("question", "problem", "prompt"),
@@ -27,6 +27,9 @@ COLUMNS = {
     "function": ("function", "entry_point"),
 }
 """The names under which each column is found, best first, in capitals or not."""
+
+NAMES = COLUMNS | {"trace": ("trace", "response", "completion")}
+"""The same, with that of demonstrations."""
 
 GYM_PROBLEMS = 1000
 """How many problems a `gym:` task makes where nothing says how many."""
@@ -138,6 +141,32 @@ def scan(
             yield _item(row, where, source, verifier, columns or {})
 
 
+def read_traces(
+    reference: str, verifier: str, columns: Mapping[str, str] | None = None
+) -> Iterator[tuple[Problem, str] | Unusable]:
+    """Every row as (problem, a trace that solves it, or should) or as unusable. Rows as `rlsp demos` writes them are
+    taken as they stand.
+
+    Raises:
+        InputError: the data can't be read, a column is missing, or a problem names a function as its verifier.
+    """
+    source = source_of(reference)
+    for where, row in read_rows(reference):
+        if isinstance(row.get("problem"), Mapping):
+            shown = from_json(Demonstration, row, where)
+            check_agreed(shown.problem, verifier, where)
+            yield shown.problem, shown.trace
+            continue
+        item = _item(row, where, source, verifier, columns or {})
+        trace = plain(_find(row, "trace", columns or {}, where))
+        if isinstance(item, Unusable):
+            yield item
+        elif trace is None or not trace.strip() or not is_text(trace):
+            yield Unusable(where, item.problem.question, "no trace")
+        else:
+            yield item.problem, trace
+
+
 def check_agreed(problem: Problem, verifier: str | None, where: str) -> None:
     """Data don't choose what code runs: a problem that names a function as its judge needs the user's word.
 
@@ -202,11 +231,11 @@ def _find(row: Row, key: str, columns: Mapping[str, str], where: str, needed: bo
             raise InputError(f"{where}: no column {columns[key]!r} for the {key}; its columns are {', '.join(row)}")
         return row[columns[key]]
     by_name = {name.lower(): name for name in reversed(row)}
-    present = [by_name[name] for name in COLUMNS[key] if name in by_name]
+    present = [by_name[name] for name in NAMES[key] if name in by_name]
     if needed and not present:
         raise InputError(
-            f"{where}: no column named {' or '.join(COLUMNS[key])}; its columns are {', '.join(row)}; say which holds "
-            f"the {key}: task.columns.{key}, or --column {key}=NAME"
+            f"{where}: no column named {' or '.join(NAMES[key])}; its columns are {', '.join(row)}; say which holds "
+            f"the {key}: columns.{key} in the recipe, or --column {key}=NAME"
         )
     return next((row[name] for name in present if row[name] is not None), None)
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
 from torch import nn
 from verl.trainer.ppo.core_algos import compute_value_loss
 from verl.utils.metric import AggregationType, Metric
+from verl.utils.py_functional import temp_env_var
 from verl.workers.engine import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithValueHead
 from verl.workers.engine_workers import TrainingWorker
@@ -57,8 +57,8 @@ class StreamsWorker(TrainingWorker):
     """verl's worker, with our engine in it."""
 
     def __init__(self, config: Any) -> None:
-        os.environ["VERL_ENGINE_VENDOR"] = VENDOR
-        super().__init__(config)
+        with temp_env_var("VERL_ENGINE_VENDOR", VENDOR):
+            super().__init__(config)
         if not isinstance(self.engine, StreamsEngine):
             raise RuntimeError(
                 f"verl has made a {type(self.engine).__name__}, not the critic of rlsp: check its version"

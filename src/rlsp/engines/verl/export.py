@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlsp.config import Recipe, to_toml
+from rlsp.config import Recipe, is_file_reference, to_toml
 from rlsp.config.cluster import ClusterRecipe
 from rlsp.engines import stages
 from rlsp.engines.verl import data, settings
-from rlsp.engines.verl.files import HELD_OUT, PROMPTS, RECIPE
-from rlsp.exploration import explorer_for
+from rlsp.engines.verl.files import AGENT_LOOPS, HELD_OUT, PROMPTS, RECIPE
 from rlsp.files import whole_directory, write_text
 from rlsp.model_files import resolve
 from rlsp.models import load_tokenizer
-from rlsp.rl.streams import streams_for
 
 OVERRIDES = "overrides.txt"
 RUN = 'cd "$(dirname "$0")"\nrlsp run recipe.toml --engine verl --out run "$@"\n'
@@ -21,8 +19,9 @@ PORT = 6379
 
 
 def write(recipe: Recipe, directory: Path) -> list[str]:
-    """Parquet files, `overrides.txt` in verl's words, the recipe, and `node.sh`, `ray.sh`, `slurm.sh`; whole or not at
-    all. The scripts run the whole recipe: SFT, RL and evaluations, collected into `run` beside them.
+    """Parquet files, `overrides.txt` in verl's words, `agent_loop.yaml`, the recipe, and `node.sh`, `ray.sh`,
+    `slurm.sh`; whole or not at all. The scripts run the whole recipe: SFT, RL and evaluations, collected into `run`
+    beside them.
 
     Returns:
         The names of what was written.
@@ -33,12 +32,11 @@ def write(recipe: Recipe, directory: Path) -> list[str]:
     cluster = settings.check(recipe)
     model = resolve(recipe.model.path).resolve()
     tokenizer = load_tokenizer(recipe.model.path)
-    streams = streams_for(recipe.reward, explorer_for(recipe, ask_judge=False), recipe.rl.gamma).names
-    told = settings.reinforcement(recipe, model, directory.resolve(), len(streams))
-    moved = recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": str(model)})})
+    told = settings.reinforcement(recipe, model, directory.resolve())
     texts = {
-        RECIPE: to_toml(moved),
-        OVERRIDES: "".join(f"{key}={'null' if value is None else value}\n" for key, value in told.items()),
+        RECIPE: to_toml(_moved(recipe, model)),
+        OVERRIDES: "".join(f"{each}\n" for each in settings.overrides(told)),
+        AGENT_LOOPS: settings.LOOP,
         "node.sh": "#!/bin/bash\n# One machine.\nset -euo pipefail\n" + RUN,
         "ray.sh": _ray(cluster),
         "slurm.sh": _slurm(recipe.name, cluster),
@@ -52,6 +50,28 @@ def write(recipe: Recipe, directory: Path) -> list[str]:
             if name.endswith(".sh"):
                 (beside / name).chmod(0o755)
     return sorted([*texts, PROMPTS, HELD_OUT])
+
+
+def _moved(recipe: Recipe, model: Path) -> Recipe:
+    """The recipe as it is read from any directory."""
+    task, filters, shown = recipe.task, recipe.task.filters, recipe.demonstrations
+    filters = filters.model_copy(
+        update={
+            "decontaminate": tuple(map(_absolute, filters.decontaminate)),
+            "solved": str(Path(filters.solved).resolve()) if filters.solved else "",
+        }
+    )
+    return recipe.model_copy(
+        update={
+            "model": recipe.model.model_copy(update={"path": str(model)}),
+            "task": task.model_copy(update={"data": _absolute(task.data), "filters": filters}),
+            "demonstrations": shown and shown.model_copy(update={"data": _absolute(shown.data)}),
+        }
+    )
+
+
+def _absolute(reference: str) -> str:
+    return str(Path(reference).resolve()) if is_file_reference(reference) else reference
 
 
 def _ray(cluster: ClusterRecipe) -> str:

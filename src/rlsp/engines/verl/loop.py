@@ -8,6 +8,8 @@ from uuid import uuid4
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
 from verl.utils.profiler import simple_timer
 
+from rlsp.engines.verl.files import LOGPROBS
+
 
 class PromptLoop(AgentLoopBase):
     """One prompt, one response."""
@@ -22,6 +24,9 @@ class PromptLoop(AgentLoopBase):
         metrics["num_preempted"] = -1 if output.num_preempted is None else output.num_preempted
         budget = self.rollout_config.response_length
         response_ids = output.token_ids[:budget]
+        fields = dict(output.extra_fields)
+        if kwargs["extra_info"]["held_out"]:  # of these verl hands on nothing but what the reward manager says
+            fields[LOGPROBS] = output.log_probs[:budget]
         return AgentLoopOutput(
             prompt_ids=prompt_ids,
             response_ids=response_ids,
@@ -29,5 +34,5 @@ class PromptLoop(AgentLoopBase):
             response_logprobs=output.log_probs[:budget] if output.log_probs else None,
             num_turns=2,
             metrics=metrics,
-            extra_fields=output.extra_fields,
+            extra_fields=fields,
         )

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from rlsp.config import Recipe
 from rlsp.engines.verl import require, settings
-from rlsp.exploration import explorer_for
 from rlsp.model_files import resolve
-from rlsp.rl.streams import streams_for
 
 FOLDER = Path("verl")
 """Stands for where a job would work."""
@@ -26,13 +24,12 @@ def checked(recipe: Recipe) -> str:
     from rlsp.engines.verl import runner
 
     model = resolve(recipe.model.path).resolve()
-    streams = streams_for(recipe.reward, explorer_for(recipe, ask_judge=False), recipe.rl.gamma)
-    runner.checked(settings.reinforcement(recipe, model, FOLDER, len(streams.names)))
+    runner.checked(settings.reinforcement(recipe, model, FOLDER))
     runner.checked(settings.evaluation(recipe, model, FOLDER, 1, recipe.evaluation.temperature))
     if recipe.sft is not None and recipe.demonstrations is not None:
         lengths = [recipe.longest_tokens] * recipe.demonstrations.count
         runner.composed(settings.finetuning(recipe, model, FOLDER, lengths), "sft_trainer_engine")
     return (
         f"verl {version('verl')} takes it: {cluster.nodes} × {cluster.gpus_per_node} devices, streams of the critic: "
-        f"{', '.join(streams.names) if recipe.rl.definition.critic else 'none'}"
+        f"{', '.join(settings.streams(recipe)) if recipe.rl.definition.critic else 'none'}"
     )

@@ -13,7 +13,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from rlsp.config import Recipe, load
-from rlsp.engines.verl.files import RECIPE
+from rlsp.engines.verl.files import LOGPROBS, RECIPE
 from rlsp.integrations.scorer import Answered, Scorer
 from rlsp.prompts import decode_response, stop_ids
 from rlsp.types import Problem, from_json, to_json
@@ -50,7 +50,8 @@ class RewardManager(RewardManagerBase):
         truncated = not ids or ids[-1] not in self.stops
         text = decode_response(self.tokenizer, ids, self.stops)
         answered = Answered(problem, text, tuple(ids), truncated)
-        scorer = self.scorers[bool(item.non_tensor_batch["extra_info"]["held_out"])]
+        held_out = bool(item.non_tensor_batch["extra_info"]["held_out"])
+        scorer = self.scorers[held_out]
         alpha = scorer.alpha(progress)
         (score,) = await self.loop.run_in_executor(self.threads, scorer.score, [answered], alpha)
         return {
@@ -63,5 +64,6 @@ class RewardManager(RewardManagerBase):
                 TRUNCATED: truncated,
                 PROMPT: item.batch["prompts"][: int(item.non_tensor_batch["prompt_len"])].tolist(),
                 RESPONSE: ids,
-            },
+            }
+            | ({LOGPROBS: item.non_tensor_batch["tool_extra_fields"][LOGPROBS]} if held_out else {}),
         }

@@ -28,17 +28,12 @@ from rlsp.engines.verl.files import (
 )
 from rlsp.errors import JobFailed
 from rlsp.evaluation.evaluate import self_consistency, summarise
-from rlsp.exploration import explorer_for
 from rlsp.files import JsonLines, read_records, write_records, write_text
 from rlsp.model_files import resolve
 from rlsp.models import load_tokenizer
-from rlsp.rl.streams import streams_for
 from rlsp.runs import Run, read_metrics
 from rlsp.types import Demonstration, Problem, Rollout, Score
 from rlsp.verifiers.settings import STRICT, Settings
-
-SPARE = 1.3
-"""A vote draws so many times the samples that its budget should pay for."""
 
 
 def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT) -> Path:
@@ -61,7 +56,7 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
 class _Stages:
     def __init__(self, recipe: Recipe, out: Run, progress: Progress, judging: Settings) -> None:
         self.trusted = {"rlsp.trusted_code": judging.trusted_code}
-        self.recipe, self.out, self.progress = recipe, out, progress
+        self.recipe, self.out, self.progress, self.judging = recipe, out, progress, judging
         self.base = resolve(recipe.model.path).resolve()
         self.tokenizer = load_tokenizer(recipe.model.path)
 
@@ -104,8 +99,7 @@ class _Stages:
         if self.out.finished("evaluation/self-consistency"):
             return
         budget = stages.tokens_of_rlsp(self.out)
-        mean = self.out.evaluations()["base"]["mean_tokens"]
-        samples = max(1, round(SPARE * budget / len(self.test) / mean) + 1)
+        samples = stages.samples_to_vote(budget, len(self.test), self.out.evaluations()["base"]["mean_tokens"])
         label, temperature = "Base, majority", self.recipe.varied_temperature
         while True:
             rollouts, scores = self.sampled(self.base, "self-consistency", label, samples, temperature)
@@ -134,7 +128,7 @@ class _Stages:
         """The fine-tuned model, made now or by an earlier call."""
         path, model = self.out.path("demonstrations.jsonl"), self.out.path("sft", "model")
         if not self.out.finished("demonstrations"):
-            write_records(path, stages.demonstrate(self.recipe, self.progress))
+            write_records(path, stages.demonstrate(self.recipe, self.progress, self.judging))
             self.out.finish("demonstrations", path)
         if self.out.finished("sft"):
             return model.resolve()
@@ -175,9 +169,8 @@ class _Stages:
         batches = stages.problems_of_steps(self.out, recipe)
         self.prompts(folder / PROMPTS, [problem for batch in batches for problem in batch])
         self.prompts(folder / HELD_OUT, stages.probe_problems(recipe) or self.test[:1])
-        streams = len(streams_for(recipe.reward, explorer_for(recipe), recipe.rl.gamma).names)
         where = {"rlsp.run": str(self.out.directory.resolve())}
-        jobs.write(folder, settings.reinforcement(recipe, start, folder, streams) | where | self.trusted)
+        jobs.write(folder, settings.reinforcement(recipe, start, folder) | where | self.trusted)
         log = self.out.path("rl", "metrics.jsonl")
         self.progress.stage("RL", recipe.rl.steps)
 

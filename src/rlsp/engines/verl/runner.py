@@ -20,7 +20,7 @@ from verl.utils.config import validate_config
 from verl.utils.device import auto_set_device
 
 from rlsp.engines.verl.files import SETTINGS
-from rlsp.engines.verl.settings import FREE, TRAINER
+from rlsp.engines.verl.settings import TRAINER, is_free
 from rlsp.errors import InputError
 from rlsp.files import read_json
 
@@ -50,7 +50,7 @@ def composed(settings: Mapping[str, Any], name: str = "ppo_trainer") -> Any:
     OmegaConf.set_struct(config, True)
     for key, value in settings.items():
         try:
-            OmegaConf.update(config, key, value, merge=False, force_add=any(each in key for each in FREE))
+            OmegaConf.update(config, key, value, merge=False, force_add=is_free(key))
         except OmegaConfBaseException as error:
             raise InputError(f"verl's configuration has no key {key!r}: {error}".splitlines()[0]) from None
     return config

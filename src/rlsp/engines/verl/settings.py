@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from rlsp.config.cluster import ClusterRecipe
 from rlsp.config.exploration import DENSE, GROUPED
 from rlsp.engines.verl.files import AGENT_LOOPS, CHECKPOINTS, DEMONSTRATIONS, HELD_OUT, PROMPTS
 from rlsp.errors import InputError
+from rlsp.exploration import explorer_for
 from rlsp.optim import BETAS, FLOOR
+from rlsp.rl.streams import streams_for
 
 AGGREGATIONS: dict[Aggregation, str] = {
     "token_mean": "token-mean",
@@ -26,7 +29,23 @@ NO_DUAL_CLIP = 1e4
 """verl clips ratios above `clip_ratio_c` where the advantage is negative, which plain PPO does not."""
 LOOP = f"- name: {TRAINER}\n  _target_: rlsp.engines.verl.loop.PromptLoop\n"
 FREE = ("rlsp.", "ray_init.", "override_config.", "mixed_precision", "engine_kwargs.")
-"""Stands in keys that verl takes though its own configuration does not name them."""
+
+
+def is_free(key: str) -> bool:
+    """Whether verl takes the key though its own configuration does not name it."""
+    return any(each in key for each in FREE)
+
+
+def overrides(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Settings in the grammar of Hydra's command line."""
+    for key, value in settings.items():
+        yield f"{'++' if is_free(key) else ''}{key}={_word(value)}"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_word, value))}]"
+    return "null" if value is None else json.dumps(value)
 
 
 def check(recipe: Recipe) -> ClusterRecipe:
@@ -74,7 +93,12 @@ def stock_advantages(recipe: Recipe) -> bool:
     return one_reward and recipe.rl.definition.critic
 
 
-def reinforcement(recipe: Recipe, model: Path, folder: Path, streams: int) -> dict[str, Any]:
+def streams(recipe: Recipe) -> tuple[str, ...]:
+    """What the critic has a head for each of."""
+    return streams_for(recipe.reward, explorer_for(recipe, ask_judge=False), recipe.rl.gamma).names
+
+
+def reinforcement(recipe: Recipe, model: Path, folder: Path) -> dict[str, Any]:
     """Dotted keys and values of RL. `folder` holds the recipe and the data (see `data.py`), checkpoints go there."""
     rl, definition = recipe.rl, recipe.rl.definition
     tokens = max(rl.microbatch_tokens, recipe.longest_tokens)
@@ -123,7 +147,7 @@ def reinforcement(recipe: Recipe, model: Path, folder: Path, streams: int) -> di
             "model.path": str(model),
             "model.tokenizer_path": str(model),
             "model.enable_gradient_checkpointing": recipe.model.gradient_checkpointing,
-            "model.override_config.rlsp_streams": streams,
+            "model.override_config.rlsp_streams": len(streams(recipe)),
             "strategy": "fsdp2",
             "ppo_max_token_len_per_gpu": tokens,
             "cliprange_value": rl.value_clip,

@@ -24,7 +24,7 @@ from rlsp.checkpoints import Checkpoint
 from rlsp.config import Recipe, load
 from rlsp.engines.rl_records import RlRecords
 from rlsp.engines.verl.critic import StreamsWorker, field, streams_loss
-from rlsp.engines.verl.files import RECIPE, ROLLOUTS, SCORES, STATE
+from rlsp.engines.verl.files import LOGPROBS, RECIPE, ROLLOUTS, SCORES, STATE
 from rlsp.engines.verl.rewards import PROMPT, RESPONSE, SCORE, TEXT, TRUNCATED
 from rlsp.engines.verl.settings import TRAINER, stock_advantages
 from rlsp.exploration import explorer_for
@@ -163,15 +163,15 @@ class Trainer(PPOTrainerSync):
         if self.run is None:
             seen: dict[str, int] = {}
             records = []
-            for score, text, truncated, ids, prompt in zip(
-                scores, *(infos[name] for name in (TEXT, TRUNCATED, RESPONSE, PROMPT)), strict=True
+            for score, text, truncated, ids, logprobs, prompt in zip(
+                scores, *(infos[name] for name in (TEXT, TRUNCATED, RESPONSE, LOGPROBS, PROMPT)), strict=True
             ):
                 sample = seen.get(score.problem_id, 0)
                 seen[score.problem_id] = sample + 1
                 finish = Finish.LENGTH if truncated else Finish.EOS
                 temperature = self.config.actor_rollout_ref.rollout.val_kwargs.temperature
                 rollout = Rollout(
-                    score.problem_id, sample, tuple(prompt), tuple(ids), (0.0,) * len(ids), text, finish, temperature, 0
+                    score.problem_id, sample, tuple(prompt), tuple(ids), tuple(logprobs), text, finish, temperature, 0
                 )
                 records.append((rollout, replace(score, sample=sample)))
             write_records(self.folder / ROLLOUTS, [rollout for rollout, _ in records])
