@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOLLM2 ?= models/SmolLM2-135M-Instruct
 
-.PHONY: quickstart test test-faults fuzz test-browser test-trackers test-integrations test-verl test-judge test-peers test-vllm lint bench bench-nano base picture
+.PHONY: quickstart test test-faults fuzz test-browser test-trackers test-integrations test-verl test-tinker test-judge test-peers test-vllm lint bench bench-nano base picture
 
 quickstart: .venv/installed  ## SFT, RL, evaluation and report of the nano recipe, in minutes
 	$(BIN)/rlsp quickstart
@@ -37,6 +37,9 @@ test-integrations: .venv-integrations/installed  ## our rewards inside TRL's own
 test-verl: .venv-verl/installed  ## the engine verl on two ranks without a GPU, from SFT to the report, in an environment of its own
 	OMP_NUM_THREADS=1 VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=tests.verl_cpu PYTHONPATH=$(CURDIR) \
 		.venv-verl/bin/pytest -s tests/verl_parts.py tests/verl_run.py
+
+test-tinker: .venv-tinker/installed  ## RL against SkyRL's server of the Tinker API, on the CPU, in an environment of its own
+	.venv-tinker/bin/pytest -s -p no:cacheprovider tests/tinker_run.py
 
 test-peers: .venv-peers/installed  ## advantages and losses against verl's own, in an environment of its own
 	PYTHONPATH=src .venv-peers/bin/pytest tests/peers_algorithms.py
@@ -87,6 +90,12 @@ base: .venv/installed  ## remake the nano base model that ships with the package
 	test -d .venv-verl || $(PYTHON) -m venv .venv-verl
 	.venv-verl/bin/pip install --quiet -c tests/verl.txt torch
 	.venv-verl/bin/pip install --quiet -c tests/verl.txt -e ".[cluster]" pytest
+	touch $@
+
+.venv-tinker/installed: tests/tinker.txt pyproject.toml
+	test -d .venv-tinker || $(PYTHON) -m venv .venv-tinker
+	.venv-tinker/bin/pip install --quiet -c constraints.txt torch
+	.venv-tinker/bin/pip install --quiet -r tests/tinker.txt -e .
 	touch $@
 
 .venv-bench/installed: benchmarks/peers/trl.txt pyproject.toml constraints.txt

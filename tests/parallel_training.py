@@ -53,7 +53,7 @@ def trained(recipe: Recipe) -> dict[str, Tensor]:
     with stages.reinforcing(policy, recipe) as training:
         for step, problems in enumerate(stages.training_problems(recipe)):
             training.iterate(step, problems)
-        critic = {} if training.critic is None else weights("critic", training.critic)
+        critic = {} if training.learner.critic is None else weights("critic", training.learner.critic)
     return {**weights("policy", policy.model), **critic}
 
 
@@ -126,7 +126,9 @@ def spoilt() -> str:
         advantages_BR = seen.experience.advantages_BR.clone()
         advantages_BR[order[1]] = torch.nan
         try:
-            training.updater.minibatch(replace(seen.experience, advantages_BR=advantages_BR), order, actor_learns=True)
+            training.learner.updater.minibatch(
+                replace(seen.experience, advantages_BR=advantages_BR), order, actor_learns=True
+            )
         except NonFiniteLossError as error:
             return f"{error} {sorted(error.rows)}"
     return ""

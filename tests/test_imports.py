@@ -102,7 +102,9 @@ def test_every_package_that_is_imported_is_declared() -> None:
     """What comes only as a dependency of a dependency goes with that one's next version."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
-    extras = [each for extra in ("gym", "judge", "lora", "vllm", "serve", "cluster") for each in optional[extra]]
+    extras = [
+        each for extra in ("gym", "judge", "lora", "vllm", "serve", "cluster", "tinker") for each in optional[extra]
+    ]
     requirements = [*project["dependencies"], *extras]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
     names = {"hydra": "hydra-core", "transfer_queue": "transferqueue"}

@@ -40,6 +40,7 @@ from rlsp.rl.advantages import gae, token_rewards, whiten
 from rlsp.rl.batch import Batch, Experience, collate, microbatches
 from rlsp.rl.diagnostics import explained_variance
 from rlsp.rl.experience import gather
+from rlsp.rl.local import LocalLearner
 from rlsp.rl.loop import Training
 from rlsp.rl.streams import Streams, SummedRewards
 from rlsp.rl.update import Updater
@@ -770,7 +771,8 @@ def ten_steps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> lis
         }
     )
     steps, sampler = [], NativeSampler(model, tokenizer)
-    training = Training(recipe, model, tokenizer, sampler, explorer_for(recipe))
+    learner = LocalLearner(recipe, model, streams=1)
+    training = Training(recipe, learner, tokenizer, sampler, explorer_for(recipe))
     for step in range(10):
         iteration = training.iterate(step, golden_problems())
         facts = {

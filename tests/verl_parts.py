@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import ray
 import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 from tensordict import TensorDict
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast
@@ -58,6 +60,14 @@ def recipe_with(*overrides: str) -> Recipe:
 def test_verl_takes_every_cluster_recipe(path: Path) -> None:
     """By verl's own configuration and its checks; the nano model stands for those that are not here."""
     assert "takes it" in plan.checked(load(Recipe, str(path), ["model.path=nano"]))
+
+
+def test_what_is_exported_says_on_a_command_line_what_a_run_says() -> None:
+    model = resolve("nano").resolve()
+    told = settings.reinforcement(load(Recipe, str(CLUSTER[0]), ["model.path=nano"]), model, Path("a folder"))
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        by_hydra = compose("ppo_trainer", overrides=list(settings.overrides(told)))
+    assert OmegaConf.to_container(by_hydra) == OmegaConf.to_container(runner.composed(told))
 
 
 @pytest.mark.parametrize(("mix", "streams"), [("reward", "reward"), ("advantage", "correctness, kl, length")])
@@ -195,8 +205,8 @@ def test_advantages_are_the_native_engines() -> None:
     problems = next(stages.training_problems(recipe))
     with stages.reinforcing(policy, recipe) as training:
         training.probe = None
-        assert training.critic is not None
-        torch.nn.init.normal_(training.critic.head.weight, std=0.1)
+        assert training.learner.critic is not None
+        torch.nn.init.normal_(training.learner.critic.head.weight, std=0.1)
         seen = training.observe(0, problems)
     experience, lengths = seen.experience, [each.length for each in seen.rollouts]
     index = {problem.id: number for number, problem in enumerate(problems)}

@@ -22,6 +22,7 @@ from rlsp.models import load_tokenizer, token_logprobs, trunk_of
 from rlsp.optim import adamw
 from rlsp.prompts import stop_ids
 from rlsp.rl.batch import Batch, Experience, microbatches
+from rlsp.rl.local import LocalLearner
 from rlsp.rl.loop import Iteration, Training
 from rlsp.rl.streams import Streams
 from rlsp.rl.update import Updater
@@ -197,7 +198,8 @@ class Ours:
         self.recipe = load(Recipe, recipe, settings)
         self.policy = stages.open_policy(self.recipe.model.path)
         batches = list(stages.training_problems(self.recipe))
-        parts = (self.policy.model, self.policy.tokenizer, self.policy.sampler)
+        learner = LocalLearner(self.recipe, self.policy.model, streams=1)
+        parts = (learner, self.policy.tokenizer, self.policy.sampler)
         training = Training(self.recipe, *parts, explorer_for(self.recipe))
         self.steps: Iterator[Iteration] = map(training.iterate, count(), cycle(batches))
         return {}

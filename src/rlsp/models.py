@@ -17,6 +17,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -60,6 +61,15 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     check_tokenizer(path, tokenizer, config)
     return tokenizer
+
+
+def load_generation(path: str) -> GenerationConfig:
+    """How the model's makers end and draw responses; what its configuration says where they don't tell."""
+    directory = resolve(path)
+    if (directory / "generation_config.json").is_file():
+        with reading(path, "its generation_config.json"):
+            return GenerationConfig.from_pretrained(directory)
+    return GenerationConfig.from_model_config(load_config(path))
 
 
 def load_policy(path: str, device: torch.device) -> PreTrainedModel:

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from rlsp import model_files
 from rlsp.config import Recipe, restore
@@ -44,7 +44,7 @@ FREE = (
 EVALUATION = "evaluation/"
 """Begins the names of the stages that evaluate."""
 Verb = Literal["run", "train"]
-Engine = Literal["native", "verl"]
+Engine = Literal["native", "verl", "tinker"]
 KINDS = {
     "verb": str,
     "engine": str,
@@ -102,7 +102,7 @@ class Run:
     @property
     def engine(self) -> Engine:
         """What ran it, and goes on with it."""
-        return "verl" if self.manifest()["engine"] == "verl" else "native"
+        return cast(Engine, self.manifest()["engine"])
 
     @property
     def complete(self) -> bool:

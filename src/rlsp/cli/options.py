@@ -20,7 +20,10 @@ StepOption = Annotated[
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an existing run directory.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Delete an existing run directory first.")]
 EngineOption = Annotated[
-    Engine, typer.Option("--engine", help="What trains: this process, or verl on [cluster] (see docs/scale.md).")
+    Engine,
+    typer.Option(
+        "--engine", help="What trains: this process, verl on [cluster], or a Tinker service (see docs/scale.md)."
+    ),
 ]
 ReplaceOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 OutRun = Annotated[Path, typer.Option("--out", help="The directory that the run goes into.")]

@@ -63,6 +63,10 @@ def run(
             from rlsp.engines.verl import plan
 
             say(plan.checked(resolved))
+        elif engine == "tinker":
+            from rlsp.engines import tinker
+
+            tinker.check(resolved)
         return
     where = out or Path("runs") / resolved.name
     execute(resolved, where, resume, overwrite, judging(trusted_code=trust), accept_risks, engine)
@@ -88,6 +92,10 @@ def execute(
             from rlsp.engines.verl import run as cluster
 
             report = cluster.run(recipe, directory, progress, judge)
+        elif engine == "tinker":
+            from rlsp.engines import tinker
+
+            report = tinker.run(recipe, directory, progress, judge)
         else:
             report = native.run(recipe, directory, progress, judge)
     print_results(f"{recipe.name}, seed {recipe.seed}", directory.evaluations().values())
@@ -124,6 +132,10 @@ def opened(
 
         verl.require()
         settings.check(recipe)
+    elif engine == "tinker":
+        from rlsp.engines import tinker
+
+        tinker.check(recipe)
     else:
         stages.open_policy(recipe.model.path, recipe.sampling.engine)
     exists = runs.exists(path)

@@ -14,6 +14,7 @@ from rlsp.config.model import ModelRecipe
 from rlsp.config.reward import RewardRecipe
 from rlsp.config.rl import RlRecipe
 from rlsp.config.section import Count, Positive, Rate, Section, Seed, Share, Temperature
+from rlsp.config.service import TinkerRecipe
 from rlsp.config.task import TaskRecipe, is_file_reference
 from rlsp.config.watching import AlarmRecipe, CheckpointRecipe, ProbeRecipe
 
@@ -102,6 +103,7 @@ class Recipe(Section):
     checkpoints: CheckpointRecipe = CheckpointRecipe()
     evaluation: EvaluationRecipe
     cluster: ClusterRecipe | None = None
+    tinker: TinkerRecipe | None = None
 
     @property
     def varied_temperature(self) -> float:

@@ -202,7 +202,7 @@ def _rl(
                 alarms, ills = kept.write(iteration)
                 pause = recipe.alarms.pause and bool(alarms)
                 measured_next = training.probe is not None and training.probe.due(step + 1)
-                kept.save(training, step + 1, now=pause or measured_next or stopping.asked is not None)
+                kept.save(training.snapshot, step + 1, now=pause or measured_next or stopping.asked is not None)
             accuracy, length = (iteration.metrics[name] for name in ("accuracy", "length"))
             progress.advance(step + 1, f"accuracy {accuracy:.2f}  length {length:.0f}")
             for alarm in alarms:

@@ -16,6 +16,7 @@ from rlsp.files import read_records
 from rlsp.models import token_logprobs
 from rlsp.optim import NonFiniteLossError
 from rlsp.rl.batch import experience_from, microbatches
+from rlsp.rl.local import LocalLearner
 from rlsp.rl.loop import Observation, Training
 from rlsp.rl.losses import kl_k1
 from rlsp.runs import Run
@@ -97,7 +98,7 @@ def replay(run: Run, step: int, judging: Settings = STRICT) -> list[Replayed]:
 
 
 @contextmanager
-def _training(run: Run, judging: Settings) -> Iterator[tuple[Training, list[list[Problem]]]]:
+def _training(run: Run, judging: Settings) -> Iterator[tuple[Training[LocalLearner], list[list[Problem]]]]:
     """(the run's RL as it began, the problems of each step)"""
     recipe = run.recipe()
     torch.manual_seed(recipe.seed)
@@ -107,13 +108,13 @@ def _training(run: Run, judging: Settings) -> Iterator[tuple[Training, list[list
 
 
 @torch.no_grad()
-def _replayed(training: Training, seen: Observation, before: list[Rollout]) -> Iterator[Replayed]:
+def _replayed(training: Training[LocalLearner], seen: Observation, before: list[Rollout]) -> Iterator[Replayed]:
     experience, batch = seen.experience, seen.experience.batch
     entropies_BR = torch.zeros_like(batch.logprobs_BR)
     for rows, ids_bT, sampled_bT in microbatches(
         batch, torch.arange(len(before)), training.recipe.rl.microbatch_tokens
     ):
-        _, entropies = token_logprobs(training.updater.policy, ids_bT, sampled_bT, batch.temperature)
+        _, entropies = token_logprobs(training.learner.updater.policy, ids_bT, sampled_bT, batch.temperature)
         entropies_BR[rows] = torch.zeros_like(entropies_BR[rows]).masked_scatter(batch.mask_BR[rows], entropies)
     kl_BR = None
     if len(experience.reference_logprobs_BR):
@@ -167,18 +168,18 @@ def reproduce(run: Run, judging: Settings = STRICT) -> Failure:
     rollouts = list(read_records(folder / "rollouts.jsonl.zst", Rollout))
     scores = list(read_records(folder / "scores.jsonl.zst", Score))
     with _training(run, judging) as (training, _):
-        training.updater.restore(kept.tensors)
+        training.learner.updater.restore(kept.tensors)
         experience = experience_from(training.batch(rollouts, scores), kept.tensors)
         rows = tuple(kept.state["rows"])
         actor_learns = step > training.recipe.rl.actor_waits
 
         def loss(rows: tuple[int, ...]) -> str:
             try:
-                training.updater.minibatch(experience, torch.tensor(rows), actor_learns)
+                training.learner.updater.minibatch(experience, torch.tensor(rows), actor_learns)
             except NonFiniteLossError as error:
                 return str(error)
             finally:
-                training.updater.forget()
+                training.learner.updater.forget()
             return ""
 
         culprits = tuple(row for row in rows if loss((row,)))

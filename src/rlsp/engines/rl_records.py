@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -20,6 +20,7 @@ from rlsp.files import JsonLines, check_whole, write_records
 from rlsp.rl.alarms import Watch
 from rlsp.rl.batch import experience_tensors
 from rlsp.rl.health import Check, Vigil, of_rollouts
+from rlsp.rl.local import LocalLearner
 from rlsp.rl.loop import DivergedError, Iteration, Training
 from rlsp.runs import LENGTH_BY_LEVEL, Run
 from rlsp.types import Alarm, Problem, Rollout, to_json
@@ -66,20 +67,20 @@ class RlRecords:
             self.keeper.measured(step - 1, accuracy)
         return alarms, self.vigil.see(of_rollouts(self.recipe, iteration.rollouts, iteration.scores))
 
-    def save(self, training: Training, step: int, now: bool) -> None:
-        """A checkpoint where one is due, or `now`."""
+    def save(self, snapshot: Callable[[int], Checkpoint], step: int, now: bool) -> None:
+        """A checkpoint of the training where one is due, or `now`."""
 
-        def snapshot(step: int) -> Checkpoint:
-            taken = training.snapshot(step)
+        def whole(step: int) -> Checkpoint:
+            taken = snapshot(step)
             return replace(taken, state={**taken.state, **self.state()})
 
-        self.keeper.save(step, snapshot, now)
+        self.keeper.save(step, whole, now)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint says of the alarms, for `begin`."""
         return {"watch": self.watch.state(), "vigil": self.vigil.streaks}
 
-    def dump(self, training: Training, error: DivergedError) -> Diverged:
+    def dump(self, training: Training[LocalLearner], error: DivergedError) -> Diverged:
         """Keep what a step failed on, for `rlsp replay`: its rollouts and scores, the weights as they were, what the
         loss was computed from.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -26,8 +27,10 @@ from rlsp.models import check_logits, load_policy, load_tokenizer, pick_device
 from rlsp.passes import training_passes
 from rlsp.prompts import encode_prompt, encode_response, instruct
 from rlsp.reward import score
+from rlsp.rl.local import LocalLearner
 from rlsp.rl.loop import Training
 from rlsp.rl.probe import Probe
+from rlsp.rl.streams import streams_for
 from rlsp.rollouts import Prompt, Sampler, SamplingSettings
 from rlsp.rollouts.native import NativeSampler
 from rlsp.rollouts.shared import SharedSampler
@@ -57,6 +60,16 @@ class Policy:
     def save(self, directory: Path) -> None:
         """Write a Hugging Face checkpoint, adapters merged into the weights."""
         model_files.save(merged(self.model), self.tokenizer, directory)
+
+
+class Asked(Protocol):
+    """Whatever answers prompts."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+    @property
+    def sampler(self) -> Sampler: ...
 
 
 def open_policy(path: str, engine: SamplingEngine = "native") -> Policy:
@@ -255,14 +268,15 @@ def reinforcing(
     judging: Settings = STRICT,
     demonstrations: Sequence[Demonstration] = (),
     reserve: Sequence[Problem] = (),
-) -> Iterator[Training]:
+) -> Iterator[Training[LocalLearner]]:
     """RL of `policy`, in place. `demonstrations`: what it has learned from; `reserve`: what dynamic sampling draws
     replacements from."""
     explorer, probe = explorer_for(recipe, demonstrations), probe_of(policy, recipe)
     lora = recipe.model.lora and recipe.model.lora.model_copy(update={"dropout": 0.0})
-    parts = (policy.model, policy.tokenizer, policy.sampler)
+    streams = len(streams_for(recipe.reward, explorer, recipe.rl.gamma).names)
     with _prepared(policy.model, lora, recipe):
-        yield Training(recipe, *parts, explorer, judging, probe, reserve)
+        learner = LocalLearner(recipe, policy.model, streams)
+        yield Training(recipe, learner, policy.tokenizer, policy.sampler, explorer, judging, probe, reserve)
 
 
 @contextmanager
@@ -285,14 +299,20 @@ class _Prepared(ExitStack):
         self.close()
 
 
-def reinforcing_in(run: Run, policy: Policy, recipe: Recipe, judging: Settings) -> AbstractContextManager[Training]:
+def reinforcing_in(
+    run: Run, policy: Policy, recipe: Recipe, judging: Settings
+) -> AbstractContextManager[Training[LocalLearner]]:
     """`reinforcing` by what a run has drawn and demonstrated."""
     shown = list(read_records(run.path("demonstrations.jsonl"), Demonstration)) if recipe.demonstrations else []
-    reserve = list(read_records(run.path("problems", "reserve.jsonl"), Problem))
-    return reinforcing(policy, recipe, judging, shown, reserve)
+    return reinforcing(policy, recipe, judging, shown, reserve_of(run))
 
 
-def probe_of(policy: Policy, recipe: Recipe) -> Probe | None:
+def reserve_of(run: Run) -> list[Problem]:
+    """What a run has drawn for dynamic sampling."""
+    return list(read_records(run.path("problems", "reserve.jsonl"), Problem))
+
+
+def probe_of(policy: Asked, recipe: Recipe) -> Probe | None:
     """The held-out problems that RL is measured on, if the recipe wants any."""
     if recipe.probe is None:
         return None
@@ -324,7 +344,7 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Proble
 
 
 def sample(
-    policy: Policy,
+    policy: Asked,
     problems: Sequence[Problem],
     samples: int,
     temperature: float,
@@ -364,7 +384,7 @@ class Evaluation:
 
 
 def evaluate(
-    policy: Policy,
+    policy: Asked,
     problems: Sequence[Problem],
     recipe: Recipe,
     progress: Progress,
@@ -379,7 +399,7 @@ def evaluate(
 
 
 def vote(
-    policy: Policy,
+    policy: Asked,
     problems: Sequence[Problem],
     recipe: Recipe,
     progress: Progress,

@@ -6,25 +6,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from rlsp import parallel
 from rlsp.checkpoints import Checkpoint
 from rlsp.config import Recipe
 from rlsp.exploration.composite import Composite
-from rlsp.models import Critic, frozen_copy
 from rlsp.optim import NonFiniteLossError
 from rlsp.prompts import encode_prompt, instruct
 from rlsp.reward import alpha_at, score_judged
 from rlsp.rl.batch import Batch, Experience, collate
 from rlsp.rl.diagnostics import describe
-from rlsp.rl.experience import gather
 from rlsp.rl.judging import Judge
 from rlsp.rl.probe import Probe
 from rlsp.rl.resampling import Reserve, flattened, grouped, resample
 from rlsp.rl.streams import streams_for
-from rlsp.rl.update import Updater
 from rlsp.rollouts import Sampler, SamplingSettings
 from rlsp.types import Advantages, Problem, Rollout, Score
 from rlsp.verifiers.settings import STRICT, Settings
@@ -68,9 +67,40 @@ SEEDS_PER_RUN = 1_000_003
 """Sampling seeds of different run seeds do not meet within this many steps."""
 
 
-class Training:
-    """The recipe's algorithm on `policy`, in place, one iteration at a time. The reference is the policy as it comes
-    in; there is none without a KL term.
+class Learner(Protocol):
+    """Whoever holds the weights."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where experience is wanted."""
+        ...
+
+    def experience(self, batch: Batch) -> Experience:
+        """The batch with what reference and critic say to it, as far as the algorithm has them, and its advantages."""
+        ...
+
+    def update(self, experience: Experience, step: int) -> dict[str, float]:
+        """Learn from one iteration; `step` counts from 0. Metrics.
+
+        Raises:
+            NonFiniteLossError: before any weight has moved.
+        """
+        ...
+
+    def kept(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """(tensors, state) that a checkpoint after `step` iterations needs."""
+        ...
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be as it was kept."""
+        ...
+
+
+L = TypeVar("L", bound=Learner)
+
+
+class Training(Generic[L]):
+    """The recipe's algorithm, one iteration at a time.
 
     Args:
         reserve: the problems that dynamic sampling draws replacements from.
@@ -79,7 +109,7 @@ class Training:
     def __init__(
         self,
         recipe: Recipe,
-        policy: PreTrainedModel,
+        learner: L,
         tokenizer: PreTrainedTokenizerBase,
         sampler: Sampler,
         explorer: Composite,
@@ -87,16 +117,13 @@ class Training:
         probe: Probe | None = None,
         reserve: Sequence[Problem] = (),
     ) -> None:
-        rl, sampling = recipe.rl, recipe.sampling
-        self.recipe, self.tokenizer, self.sampler, self.explorer = recipe, tokenizer, sampler, explorer
+        sampling = recipe.sampling
+        self.recipe, self.learner, self.tokenizer = recipe, learner, tokenizer
+        self.sampler, self.explorer = sampler, explorer
         self.judging, self.probe, self.reserve = judging, probe, Reserve(reserve)
         self.settings = SamplingSettings(sampling.temperature, sampling.max_response_tokens, sampling.cache_tokens)
         self.masked = recipe.reward.truncation == "mask"
-        self.streams = streams_for(recipe.reward, explorer, rl.gamma)
-        self.reference = parallel.mirrored(frozen_copy, policy) if rl.kl_coefficient > 0 else None
-        heads = len(self.streams.names), rl.critic_trunk == "shared"
-        self.critic = parallel.mirrored(Critic, policy, *heads) if rl.definition.critic else None
-        self.updater = parallel.mirrored(Updater, policy, self.critic, rl, recipe.seed, sampling.max_response_tokens)
+        self.streams = streams_for(recipe.reward, explorer, recipe.rl.gamma)
         self.held_out: dict[str, float] = {}
 
     def iterate(self, step: int, problems: Sequence[Problem]) -> Iteration:
@@ -108,7 +135,7 @@ class Training:
         started = time.perf_counter()
         seen = self.observe(step, problems)
         try:
-            metrics = seen.metrics | self.updater.update(seen.experience, step)
+            metrics = seen.metrics | self.learner.update(seen.experience, step)
         except NonFiniteLossError as error:
             raise DivergedError(seen, error) from error
         seconds = {"sampling": seen.seconds, "update": time.perf_counter() - started - seen.seconds}
@@ -128,13 +155,13 @@ class Training:
             measured |= replaced
         problems, rollouts, scores = flattened(groups)
         seconds = time.perf_counter() - started
-        experience = gather(self.batch(rollouts, scores), self.reference, self.critic, rl)
+        experience = self.learner.experience(self.batch(rollouts, scores))
         metrics = measured | describe(rollouts, scores, experience)
         return Observation(step + 1, problems, rollouts, scores, experience, metrics, seconds)
 
     def batch(self, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Batch:
         """One step's rollouts as tensors."""
-        streams, device = self.streams.build(rollouts, scores), self.updater.policy.device
+        streams, device = self.streams.build(rollouts, scores), self.learner.device
         return collate(rollouts, scores, streams, self.masked, device)
 
     def _probe(self, step: int) -> dict[str, float]:
@@ -157,16 +184,17 @@ class Training:
     def snapshot(self, step: int) -> Checkpoint:
         """The training after `step` iterations. Sampling needs nothing kept: a rollout's noise comes from the recipe's
         seed, the step, its problem and its number."""
-        state = {
+        tensors, state = self.learner.kept(step)
+        state |= {
             "held_out": self.held_out,
             "reserve_position": self.reserve.position,
             "units": dict(self.streams.units),
         }
-        return Checkpoint(step, self.updater.tensors(), state)
+        return Checkpoint(step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Be as the snapshot was; for a training that was begun with the same recipe and the same policy."""
-        self.updater.restore(checkpoint.tensors)
+        self.learner.restore(checkpoint)
         self.held_out = dict(checkpoint.state["held_out"])
         self.streams.units = {name: (centre, scale) for name, (centre, scale) in checkpoint.state["units"].items()}
         self.reserve.position = checkpoint.state["reserve_position"]

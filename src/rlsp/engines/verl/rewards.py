@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from transformers import GenerationConfig
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from rlsp.config import Recipe, load
 from rlsp.engines.verl.files import LOGPROBS, RECIPE
 from rlsp.integrations.scorer import Answered, Scorer
+from rlsp.models import load_generation
 from rlsp.prompts import decode_response, stop_ids
 from rlsp.types import Problem, from_json, to_json
 from rlsp.verifiers.settings import Settings
@@ -36,8 +36,7 @@ class RewardManager(RewardManagerBase):
         self.recipe = load(Recipe, str(Path(config.rlsp.folder) / RECIPE), [])
         judging = Settings(trusted_code=bool(config.rlsp.trusted_code))
         self.scorers = {held_out: Scorer(self.recipe, judging, ask_judge=not held_out) for held_out in (False, True)}
-        generation = GenerationConfig.from_pretrained(config.actor_rollout_ref.model.path)
-        self.stops = stop_ids(tokenizer, generation)
+        self.stops = stop_ids(tokenizer, load_generation(config.actor_rollout_ref.model.path))
         self.threads = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="rlsp-reward")
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
