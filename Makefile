@@ -89,7 +89,7 @@ base: .venv/installed  ## remake the nano base model that ships with the package
 .venv-verl/installed: tests/verl.txt pyproject.toml  ## the constraints of the other environments are not verl's
 	test -d .venv-verl || $(PYTHON) -m venv .venv-verl
 	.venv-verl/bin/pip install --quiet -c tests/verl.txt torch
-	.venv-verl/bin/pip install --quiet -c tests/verl.txt -e ".[cluster]" pytest
+	.venv-verl/bin/pip install --quiet -c tests/verl.txt -e ".[cluster,judge]" pytest
 	touch $@
 
 .venv-tinker/installed: tests/tinker.txt pyproject.toml

@@ -441,7 +441,7 @@ def test_two_steps_of_separate_signals_move_the_policy(algorithm: str) -> None:
 
 
 def test_without_kl_no_reference_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlsp.rl.loop.frozen_copy", lambda policy: pytest.fail("a reference was made"))
+    monkeypatch.setattr("rlsp.rl.local.frozen_copy", lambda policy: pytest.fail("a reference was made"))
     iterations, moved = train("rl.kl_coefficient=0", recipe="nano")
     assert moved and "kl" not in iterations[-1].metrics
     assert "explained_variance" in iterations[-1].metrics

@@ -19,12 +19,14 @@ from typing import Any
 import pytest
 
 from rlsp.config import JudgeRecipe, Recipe, load
+from rlsp.engines import stages
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
 from rlsp.exploration.judge import JudgeReward, judge_reward
 from rlsp.exploration.judge.client import SENT_HEADERS, _retry_after
 from rlsp.exploration.judge.limits import FailureShare, TokenBudget
 from rlsp.exploration.part import Part
+from rlsp.integrations.scorer import Answered, Scorer
 from rlsp.types import Finish, Rollout
 from tests.scripted_endpoint import TOKENS_A_REPLY, Answer, completion, endpoint, graded, grading, ticket_of
 
@@ -211,6 +213,20 @@ def test_no_more_requests_at_once_than_allowed(concurrency: int, tmp_path: Path)
     with endpoint(lambda _, body: replace(graded(body, 5), seconds=0.05)) as server:
         parts = explore(judge(server.url, tmp_path, concurrency=concurrency), 12)
     assert parts == [Part(0.5)] * 12
+    assert server.most_open == concurrency
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_nor_from_many_threads(concurrency: int) -> None:
+    """Trainers ask for one response a thread: those wait for each other no longer than the endpoint's limit wants."""
+    with endpoint(lambda _, body: replace(graded(body, 5), seconds=0.05)) as server:
+        key = f"exploration.judge={{base_url={server.url!r}, cache='none', concurrency={concurrency}}}"
+        scorer = Scorer(load(Recipe, "nano", [key]))
+        (problem, *_) = stages.held_out_problems(scorer.recipe)
+        answered = [Answered(problem, f"attempt {number}", (2,), False) for number in range(12)]
+        with ThreadPoolExecutor(12) as threads:
+            scores = [score for (score,) in threads.map(lambda each: scorer.score([each]), answered)]
+    assert [score.exploration.parts["judge"] for score in scores] == [0.5] * 12
     assert server.most_open == concurrency
 
 

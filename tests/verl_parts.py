@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from rlsp.engines import stages
 from rlsp.engines.progress import Silent
 from rlsp.engines.verl import data, plan, runner, settings
 from rlsp.engines.verl.critic import field
-from rlsp.engines.verl.files import HELD_OUT, RECIPE
+from rlsp.engines.verl.files import HELD_OUT, LOGPROBS, RECIPE
 from rlsp.engines.verl.rewards import RESPONSE, SCORE, TEXT, TRUNCATED
 from rlsp.engines.verl.trainer import Seen
 from rlsp.errors import InputError
@@ -43,6 +44,7 @@ from rlsp.rl.experience import estimate
 from rlsp.rl.streams import streams_for
 from rlsp.types import Finish, Problem, Rollout, Score, from_json, to_json
 from tests.integrations_server import HOSTILE, SLOW
+from tests.scripted_endpoint import endpoint, graded
 
 HERE = Path(__file__).parent
 TEST_RECIPE = str(HERE / "verl_nano.toml")
@@ -163,24 +165,28 @@ def as_verl_sends(problem: Problem, rollout: Rollout) -> DataProto:
     return DataProto(TensorDict(tensors, batch_size=1), columns)
 
 
-def test_rewards_under_ray_are_the_native_engines(tmp_path: Path) -> None:
-    """200 rollouts, hostile and hanging ones included, all asked at once; α stands where step 2 of 3 has it."""
-    recipe = recipe_with("reward.schedule.kind=linear", "reward.schedule.end=1.0")
-    tokenizer, model = byte_tokenizer(), tmp_path / "model"
+def asked_under_ray(recipe: Recipe, folder: Path, sent: list[DataProto]) -> list[dict[str, Any]]:
+    """What our reward manager answers, in a worker of verl's, all asked at once; for responses of `byte_tokenizer`."""
+    tokenizer, model = byte_tokenizer(), folder / "model"
     shutil.copytree(resolve("nano"), model)
     tokenizer.save_pretrained(model)
     GenerationConfig(eos_token_id=tokenizer.eos_token_id).save_pretrained(model)
-    found = responses(recipe, tokenizer)
-    config = runner.composed(
-        folder_of(recipe, tmp_path) | {"actor_rollout_ref.model.path": str(model), "rlsp.trusted_code": False}
-    )
+    told = folder_of(recipe, folder) | {"actor_rollout_ref.model.path": str(model), "rlsp.trusted_code": False}
     ray.init(num_cpus=4, include_dashboard=False)
     try:
-        worker = ray.remote(RewardLoopWorker).options(max_concurrency=ROLLOUTS).remote(config)
-        asked = [worker.compute_score.remote(as_verl_sends(problem, rollout)) for problem, rollout in found]
-        answers = ray.get(asked, timeout=300)
+        worker = ray.remote(RewardLoopWorker).options(max_concurrency=ROLLOUTS).remote(runner.composed(told))
+        answers: list[dict[str, Any]] = ray.get([worker.compute_score.remote(each) for each in sent], timeout=300)
+        return answers
     finally:
         ray.shutdown()
+
+
+def test_rewards_under_ray_are_the_native_engines(tmp_path: Path) -> None:
+    """200 rollouts, hostile and hanging ones included, all asked at once; α stands where step 2 of 3 has it."""
+    recipe = recipe_with("reward.schedule.kind=linear", "reward.schedule.end=1.0")
+    tokenizer = byte_tokenizer()
+    found = responses(recipe, tokenizer)
+    answers = asked_under_ray(recipe, tmp_path, [as_verl_sends(*each) for each in found])
     problems = list({problem.id: problem for problem, _ in found}.values())
     alpha = alpha_at(recipe.reward, 0.5)
     assert alpha == 0.9
@@ -196,6 +202,21 @@ def test_rewards_under_ray_are_the_native_engines(tmp_path: Path) -> None:
         assert answer["reward_score"] == theirs.total == native.total
         unjudged += theirs.verdict.reason.unjudged
     assert unjudged > 0, "some hang"
+
+
+def test_a_judge_is_asked_over_http_under_ray(tmp_path: Path) -> None:
+    """As many requests at once as it may have, of the workers' threads together; held-out responses are not graded."""
+    tokenizer = byte_tokenizer()
+    with endpoint(lambda _, body: replace(graded(body, 5), seconds=0.3)) as server:
+        recipe = recipe_with(f"exploration.judge={{base_url={server.url!r}, cache='none', concurrency=4}}")
+        found = [as_verl_sends(*each) for each in responses(recipe, tokenizer)[:16]]
+        found[0].non_tensor_batch["extra_info"][0]["held_out"] = True
+        found[0].non_tensor_batch["tool_extra_fields"] = np.array([{LOGPROBS: []}], dtype=object)
+        answers = asked_under_ray(recipe, tmp_path, found)
+    scores = [from_json(Score, json.loads(answer["reward_extra_info"][SCORE])) for answer in answers]
+    assert "judge" not in scores[0].exploration.parts
+    assert all(each.exploration.parts["judge"] in (0.5, 0.0) for each in scores[1:]), "a blank response earns 0 unasked"
+    assert len(server.asked) > 4 and server.most_open == 4
 
 
 def test_advantages_are_the_native_engines() -> None:

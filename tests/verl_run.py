@@ -102,6 +102,8 @@ def test_other_commands_read_it(run: Run) -> None:
     AutoModelForCausalLM.from_pretrained(model)
     rlsp("eval", RECIPE, "--model", model, "--set", "evaluation.problems=4")
     rlsp("report", run.directory)
+    evaluated = read_records(run.path("evaluation", "rlsp.rollouts.jsonl.zst"), Rollout)
+    assert all(min(each.logprobs) < 0 for each in evaluated), "the sampler's own"
     assert "RLSP" in run.path("report.html").read_text()
     rlsp("analyze", run.directory)
 

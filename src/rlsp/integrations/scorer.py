@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 
 from rlsp import reward
 from rlsp.config import Recipe
@@ -43,7 +42,6 @@ class Scorer:
             raise InputError("exploration 'novelty' compares with the run's demonstrations: leave them or it out")
         self.recipe, self.judging = recipe, judging
         self._explorer = explorer_for(recipe, ask_judge=ask_judge)
-        self._exploring = Lock()
 
     def alpha(self, progress: float) -> float:
         """α where its schedule stands, `progress` from 0 at the first step to 1 at the last."""
@@ -66,8 +64,7 @@ class Scorer:
         problems = list({each.problem.id: each.problem for each in answered}.values())
         asked, texts = [each.problem for each in answered], [each.text for each in answered]
         verdicts = verify_all(asked, texts, self.judging)
-        with self._exploring:
-            return reward.score_judged(problems, rollouts, verdicts, self._explorer, self.recipe.reward, alpha)
+        return reward.score_judged(problems, rollouts, verdicts, self._explorer, self.recipe.reward, alpha)
 
 
 def _rollout(each: Answered, sample: int) -> Rollout:

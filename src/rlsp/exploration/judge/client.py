@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from threading import Semaphore
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 LONGEST_WAIT_SECONDS = 60.0
-RESERVATION_WAIT_SECONDS = 0.02
+WAIT_SECONDS = 0.02
 SENT_HEADERS = ("host", "accept", "connection", "content-", "user-agent", "x-stainless-")
 """How the headers begin that an endpoint other than OpenAI's gets besides the recipe's key: HTTP's own, and the
 library's, which tell its version, Python's and the system's."""
@@ -66,12 +67,13 @@ class _Completion(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One endpoint and model. `budget` counts the tokens of all its calls; the first retry comes after about
-    `backoff_seconds`, each further one after twice as long."""
+    """One endpoint and model, asked from any thread. `budget` counts the tokens of all its calls, `slots` those under
+    way; the first retry comes after about `backoff_seconds`, each further one after twice as long."""
 
     recipe: JudgeRecipe
     api_key: str = field(repr=False)
     budget: TokenBudget
+    slots: Semaphore
     backoff_seconds: float = 0.5
 
     def connected(self) -> AsyncOpenAI:
@@ -116,11 +118,19 @@ class Client:
         raise AssertionError("the last try returns or raises")
 
     async def _try(self, connection: AsyncOpenAI, request: Request) -> str:
+        while not self.slots.acquire(blocking=False):  # other threads have event loops of their own
+            await asyncio.sleep(WAIT_SECONDS)
+        try:
+            return await self._paid(connection, request)
+        finally:
+            self.slots.release()
+
+    async def _paid(self, connection: AsyncOpenAI, request: Request) -> str:
         reserved = request.most_tokens + self.recipe.max_tokens
         while not self.budget.reserve(reserved):
             if not self.budget.allows(reserved):
                 raise FailedCallError("token budget", again=False, answered=True)
-            await asyncio.sleep(RESERVATION_WAIT_SECONDS)  # calls under way cost less than they reserve
+            await asyncio.sleep(WAIT_SECONDS)  # calls under way cost less than they reserve
         spent = reserved
         try:
             completion = _Completion.model_validate_json(await self._post(connection, request))
@@ -189,7 +199,7 @@ def client_for(recipe: JudgeRecipe) -> Client:
             f"the judge's key in the environment variable {variable} can't be sent: it has characters other than "
             "printable ASCII; copy it again"
         )
-    return Client(recipe, key, TokenBudget(recipe.token_budget))
+    return Client(recipe, key, TokenBudget(recipe.token_budget), Semaphore(recipe.concurrency))
 
 
 def _text(choice: _Choice) -> str:
