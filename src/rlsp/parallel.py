@@ -186,6 +186,13 @@ class _Team:
         needs everybody to finish."""
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)
+        try:
+            self._follow()
+        except RuntimeError as error:  # of the exchange: what a request came to is an answer
+            self.broken = True
+            sys.exit(f"rank {self.rank}: ended, since the others can't be reached: {str(error).splitlines()[0][:200]}")
+
+    def _follow(self) -> None:
         while (request := self._told()) is not None:
             for number in request.gone:
                 del self.objects[number]
