@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from rlsp.cli import app
 from rlsp.config import Recipe, load, to_toml
-from rlsp.engines import stages
+from rlsp.engines import preflight, stages
 from rlsp.errors import InputError
 from rlsp.files import read_records
 from rlsp.runs import Run
@@ -83,6 +83,17 @@ def test_no_right_trace_is_an_error(tmp_path: Path) -> None:
         InputError, match=r"traces\.jsonl: none of its \d+ traces comes to the reference answer by 'exact'"
     ):
         stages.demonstrate(recipe, Remembering())
+
+
+def test_nothing_to_learn_is_an_error_before_anything_runs(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, [])
+    with pytest.raises(InputError, match=r"traces\.jsonl: no traces in it"):
+        preflight.check(recipe)
+    with pytest.raises(InputError, match=r"none of its traces can be learned \(it is empty\)"):
+        stages.demonstrate(recipe, Remembering())
+    bare = recipe_of(tmp_path, [{**row(number), "response": " "} for number in range(3)])
+    with pytest.raises(InputError, match=r"can be learned \(3 no trace\)"):
+        stages.demonstrate(bare, Remembering())
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:

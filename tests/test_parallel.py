@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from rlsp import parallel
 from rlsp.cli import app
-from rlsp.engines import stages
+from rlsp.engines import stages, verl
 from rlsp.errors import InputError
 from rlsp.model_files import resolve
 from rlsp.runs import Run, read_metrics
@@ -125,6 +125,12 @@ def test_processes_on_several_machines_are_refused(monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(os.environ, name, value)
     with pytest.raises(InputError, match=r"4 processes, 2 of them on this machine.*--engine verl"), parallel.joined():
         raise AssertionError
+
+
+def test_verl_is_refused_to_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "size", lambda: 2)
+    with pytest.raises(InputError, match="leave torchrun out"):
+        verl.require()
 
 
 def test_vllm_is_refused_to_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:

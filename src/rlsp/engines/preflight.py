@@ -10,7 +10,7 @@ from rlsp.models import has_plain_head, load_config, load_tokenizer
 from rlsp.passes import check_compiler
 from rlsp.rollouts.native import check_capacity
 from rlsp.rollouts.vllm import check_vllm
-from rlsp.tasks.readers import read_rows
+from rlsp.tasks import check_traces
 from rlsp.verifiers import verify_all
 from rlsp.verifiers.settings import STRICT, Settings
 from rlsp.xray.cast import NoCast
@@ -40,7 +40,7 @@ def check(recipe: Recipe, judging: Settings = STRICT, accept_reward_risks: bool 
     if recipe.model.lora is not None:
         meta_model(config, recipe.model.lora)
     if recipe.demonstrations and recipe.demonstrations.data:
-        next(read_rows(recipe.demonstrations.data), None)
+        check_traces(recipe.demonstrations, recipe.task)
     problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
     problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe) + stages.reserve_problems(recipe)
     verify_all(problems, [""] * len(problems), judging)

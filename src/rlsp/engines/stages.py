@@ -188,6 +188,9 @@ def _given(
     settings: DemonstrationRecipe, task: TaskRecipe, progress: Progress, judging: Settings
 ) -> list[Demonstration]:
     pairs, dropped = tasks.traces(settings, task)
+    unfit = ", ".join(f"{count} {reason}" for reason, count in Counter(each.reason for each in dropped).items())
+    if not pairs:
+        raise InputError(f"{settings.data}: none of its traces can be learned ({unfit or 'it is empty'}); give others")
     progress.stage("demonstrations", min(settings.count, len(pairs)))
     right, wrong, waiting = list[Demonstration](), 0, iter(pairs)
     while (part := list(islice(waiting, VERIFIED_AT_ONCE))) and len(right) < settings.count:
@@ -197,8 +200,7 @@ def _given(
                 right.append(Demonstration(problem, trace, settings.data))
         wrong += sum(not verdict.correct for verdict in verdicts)
         progress.advance(min(len(right), settings.count))
-    if wrong or dropped:
-        unfit = ", ".join(f"{count} {reason}" for reason, count in Counter(each.reason for each in dropped).items())
+    if wrong or unfit:
         progress.say(f"{settings.data}: left out {wrong} traces that are not right" + (f", {unfit}" if unfit else ""))
     if not right:
         raise InputError(

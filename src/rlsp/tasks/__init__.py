@@ -53,6 +53,16 @@ def data_problems(recipe: TaskRecipe) -> list[Problem]:
     return kept[: recipe.limit or None]
 
 
+def check_traces(recipe: DemonstrationRecipe, task: TaskRecipe) -> None:
+    """Look at the first row of the data.
+
+    Raises:
+        InputError: there is none, or it can't be read.
+    """
+    if next(read_traces(recipe.data, task.verifier, recipe.columns.model_dump(exclude_none=True)), None) is None:
+        raise InputError(f"{recipe.data}: no traces in it; give data that hold any")
+
+
 def traces(recipe: DemonstrationRecipe, task: TaskRecipe) -> tuple[list[tuple[Problem, str]], list[Dropped]]:
     """(problems with traces of them as the data has them, what is left out: unusable rows, problems that runs are
     evaluated or selected on, and those of the test sets that the task keeps away from).

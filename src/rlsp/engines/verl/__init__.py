@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import importlib.util
 
+from rlsp import parallel
 from rlsp.errors import InputError
 
 
 def require() -> None:
-    """Raises InputError where verl is not installed."""
+    """Raises InputError where verl is not installed, or torchrun has begun several of this process."""
+    if parallel.size() > 1:
+        raise InputError("engine 'verl' begins its processes itself: leave torchrun out")
     missing = [name for name in ("verl", "ray", "hydra", "transfer_queue") if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
