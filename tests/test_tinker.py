@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rlsp.config import Recipe, load
 from rlsp.engines import tinker
-from rlsp.errors import InputError
+from rlsp.engines.progress import Silent
+from rlsp.errors import InputError, JobFailed
+from rlsp.runs import create
 
 RECIPE = str(Path(__file__).with_name("tinker_nano.toml"))
 
@@ -48,3 +52,18 @@ def test_a_recipe_without_a_service_or_an_adapter_is_told_so(monkeypatch: pytest
     ):
         with pytest.raises(InputError, match=r"give tinker\.base_model, model\.lora"):
             tinker.check(lacking)
+
+
+def test_a_service_that_fails_says_so_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TinkerError(Exception): ...
+
+    def refuse() -> None:
+        raise TinkerError("the key is no key\nand more")
+
+    fake = SimpleNamespace(TinkerError=TinkerError, ServiceClient=refuse)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "tinker", fake)
+    out = create(tmp_path / "run", load(Recipe, RECIPE, []), engine="tinker")
+    with pytest.raises(JobFailed, match=r"TinkerError: the key is no key\. Look at TINKER_BASE_URL.*rlsp resume"):
+        tinker.run(out.recipe(), out, Silent())
+    assert out.finished("problems") and out.engine == "tinker"

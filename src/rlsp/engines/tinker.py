@@ -21,7 +21,7 @@ from rlsp.engines import stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.rl_records import RlRecords
 from rlsp.engines.stopping import Stopping
-from rlsp.errors import InputError
+from rlsp.errors import InputError, JobFailed
 from rlsp.exploration import explorer_for
 from rlsp.files import read_json, read_records, write_json
 from rlsp.models import load_generation, load_tokenizer
@@ -75,9 +75,23 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
 
     Raises:
         InputError: as for `check`.
+        JobFailed: the service can't be reached, refuses the key, or fails; what was done is saved.
         Stopped: by a signal; what was done is saved.
     """
     check(recipe)
+    import tinker
+
+    try:
+        return _run(recipe, out, progress, judging)
+    except tinker.TinkerError as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        raise JobFailed(
+            f"the service of the Tinker API: {said}. Look at TINKER_BASE_URL and TINKER_API_KEY; `rlsp resume "
+            f"{out.directory}` goes on from what is saved"
+        ) from error
+
+
+def _run(recipe: Recipe, out: Run, progress: Progress, judging: Settings) -> Path:
     import tinker
 
     with Stopping(progress.say) as stopping:
@@ -187,11 +201,7 @@ class Model:
 
 
 class Adapter:
-    """An adapter on the service that learns, begun now or gone on with; `model` samples with it.
-
-    Raises:
-        InputError: the service has lost what the checkpoint means.
-    """
+    """An adapter on the service that learns, begun now or gone on with; `model` samples with it."""
 
     def __init__(self, model: Model, service: ServiceClient, recipe: Recipe, checkpoint: Checkpoint | None) -> None:
         assert recipe.tinker is not None and recipe.model.lora is not None
