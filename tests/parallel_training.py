@@ -1,10 +1,17 @@
-"""What tests/test_parallel.py has done alone and by two processes: python -m tests.parallel_training DIRECTORY"""
+"""What tests/test_parallel.py has done alone and by two processes:
+
+python -m tests.parallel_training DIRECTORY
+python -m tests.parallel_training interrupted
+"""
 
 from __future__ import annotations
 
 import gc
 import json
+import os
+import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +27,7 @@ from rlsp.config import Recipe, load
 from rlsp.engines import stages
 from rlsp.engines.progress import Silent
 from rlsp.engines.stages import Policy
+from rlsp.engines.stopping import Stopping
 from rlsp.errors import InputError
 from rlsp.models import load_policy
 from rlsp.optim import NonFiniteLossError
@@ -96,11 +104,12 @@ def held() -> int:
 def failures() -> dict[str, Any]:
     """What is raised here when a process fails, and whether all go on afterwards."""
     told: dict[str, Any] = {}
-    for kind, who in (("input", 1), ("loss", 0), ("loss", 1), ("unpicklable", 1)):
+    for kind, who in (("input", 1), ("loss", 0), ("loss", 1), ("unpicklable", 0), ("unpicklable", 1)):
         try:
             parallel.everywhere(fail, kind, who)
         except Exception as error:
             told[f"{kind} {who}"] = f"{type(error).__name__}: {error}"
+            told[f"{kind} {who}, notes"] = getattr(error, "__notes__", [])
         assert parallel.everywhere(fail, kind, 99) == ["done"] * parallel.size()
     try:
         parallel.mirrored(fail, "input", 1)
@@ -134,15 +143,39 @@ def spoilt() -> str:
     return ""
 
 
+def of_one_rollout() -> dict[str, float]:
+    """The metrics of a minibatch that has nothing to do for the second process."""
+    with stages.reinforcing(stages.open_policy("nano"), SMALL) as training:
+        seen = training.observe(0, next(stages.training_problems(SMALL)))
+        return training.learner.updater.minibatch(seen.experience, torch.tensor([3]), actor_learns=True)
+
+
+def interrupted() -> None:
+    """The second signal to stop, while every process is at it."""
+    with Stopping(print) as stopping, stages.reinforcing(stages.open_policy("nano"), SMALL), stopping.step():
+        for _ in range(2):
+            parallel.everywhere(signalled)
+
+
+def signalled() -> None:
+    if parallel.rank() == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+
 def main(out: Path) -> None:
     for name, recipe in VARIANTS.items():
         tensors = {key: each.contiguous() for key, each in trained(recipe).items()}
         save_file(tensors, out / f"{name}.safetensors")
-    told = {"sampled": sampled(), "spoilt": spoilt()} | ({"failures": failures()} if parallel.size() > 1 else {})
+    told = {"sampled": sampled(), "spoilt": spoilt(), "of one rollout": of_one_rollout()}
+    if parallel.size() > 1:
+        told["failures"] = failures()
     (out / "told.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 if __name__ == "__main__":
     with parallel.joined() as first:
-        if first:
+        if first and sys.argv[1] == "interrupted":
+            interrupted()
+        elif first:
             main(Path(sys.argv[1]))

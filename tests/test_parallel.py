@@ -22,7 +22,7 @@ from rlsp.engines import stages, verl
 from rlsp.errors import InputError
 from rlsp.model_files import resolve
 from rlsp.runs import Run, read_metrics
-from tests.parallel_training import SETTINGS, VARIANTS, sampled, spoilt, trained
+from tests.parallel_training import SETTINGS, VARIANTS, of_one_rollout, sampled, spoilt, trained
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 PATIENCE = 300
@@ -69,12 +69,19 @@ def test_a_loss_of_the_second_process_that_is_not_finite_stops_the_step(told: An
     assert told["spoilt"] == spoilt() != ""
 
 
+def test_a_minibatch_may_have_nothing_for_a_process_to_do(told: Any) -> None:
+    assert told["of one rollout"] == pytest.approx(of_one_rollout(), rel=1e-4)
+
+
 def test_what_fails_anywhere_is_raised_in_the_first_process(told: Any) -> None:
     """Each time all answer the next request."""
     failures = told["failures"]
     assert failures["input 1"] == "InputError: input of rank 1"
     assert failures["loss 0"] == "NonFiniteLossError: loss of rank 0"
     assert failures["loss 1"] == "NonFiniteLossError: loss of rank 1"
+    assert failures["loss 0, notes"] == []
+    assert failures["loss 1, notes"][0].startswith("In the process of rank 1:\nTraceback")
+    assert failures["unpicklable 0"] == "UnpicklableError: it has two arguments and remembers none"
     assert failures["unpicklable 1"].startswith("RuntimeError: rank 1: Traceback")
     assert "UnpicklableError: it has two arguments and remembers none" in failures["unpicklable 1"]
     assert failures["mirrored"] == "input of rank 1"
@@ -84,6 +91,15 @@ def test_what_fails_anywhere_is_raised_in_the_first_process(told: Any) -> None:
 def test_what_is_dropped_in_the_first_process_is_dropped_in_the_others(told: Any) -> None:
     before, after = told["failures"]["held"]
     assert before - after == 1
+
+
+def test_a_second_signal_stops_at_once() -> None:
+    command = [*TORCHRUN, "tests.parallel_training", "interrupted"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode != 0
+    assert "once more to stop at once" in done.stdout
+    assert "rlsp.errors.Stopped: SIGTERM" in done.stderr
+    assert "out of step" not in done.stderr
 
 
 def test_a_run_stopped_and_resumed_by_two_processes_comes_to_the_weights_of_one(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Finetuning:
 
     def __init__(self, model: PreTrainedModel, examples: Sequence[Example], settings: SftRecipe, seed: int) -> None:
         _check(examples, settings)
-        self.model, self.settings, rng = model, settings, Random(seed)
+        self.model, self.settings, self.seed, rng = model, settings, seed, Random(seed)
         epochs = [length_bucketed(examples, settings.batch_tokens, rng) for _ in range(settings.epochs)]
         self.batches = [batch for epoch in epochs for batch in epoch]
         if settings.optimizer == "muon":
@@ -64,7 +64,8 @@ class Finetuning:
         for optimizer in self.optimizers:
             set_learning_rate(optimizer, settings.learning_rate * share)
         models = [self.model]
-        loss = sum(parallel.everywhere(accumulate, self.model, batch, number, weights=models, gradients=models))
+        told = (self.model, batch, self.seed + number)
+        loss = sum(parallel.everywhere(accumulate, *told, weights=models, gradients=models))
         grad_norm = finite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.grad_clip), "gradient norm")
         for optimizer in self.optimizers:
             optimizer.step()
@@ -97,8 +98,11 @@ class Finetuning:
             torch.cuda.set_rng_state(checkpoint.tensors["cuda_rng"], self.model.device)
 
 
-def accumulate(model: PreTrainedModel, batch: Sequence[Example], number: int) -> float:
-    """Add the gradients of this process's part of a batch, the one of that number.
+def accumulate(model: PreTrainedModel, batch: Sequence[Example], seed: int) -> float:
+    """Add the gradients of this process's part of a batch.
+
+    Args:
+        seed: another one for each step, for dropout in all processes but the first.
 
     Returns:
         Its part of the loss.
@@ -110,7 +114,7 @@ def accumulate(model: PreTrainedModel, batch: Sequence[Example], number: int) ->
     if not (mine := parallel.share(batch)):
         return 0.0
     if parallel.rank():
-        torch.manual_seed(number * parallel.size() + parallel.rank())  # for dropout, the same after a resume
+        torch.manual_seed(seed * parallel.size() + parallel.rank())  # the same after a resume
     logprobs_N, _ = token_logprobs(model, *collate(mine, model.device))
     loss = -logprobs_N.sum() / tokens
     finite(loss, "SFT loss").backward()

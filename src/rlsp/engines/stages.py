@@ -289,7 +289,10 @@ def _prepared(model: PreTrainedModel, lora: LoraRecipe | None, recipe: Recipe) -
         parallel.everywhere(_Prepared.begin, prepared, model, lora, recipe, weights=[model])
         yield
     finally:
-        parallel.everywhere(_Prepared.end, prepared, weights=[model])
+        if parallel.in_step():
+            parallel.everywhere(_Prepared.end, prepared, weights=[model])
+        else:
+            prepared.end()
 
 
 class _Prepared(ExitStack):

@@ -23,6 +23,8 @@ def gather(batch: Batch, reference: PreTrainedModel | None, critic: Critic | Non
         reference: None without a KL term.
         critic: None for algorithms that have none.
     """
+    if reference is None and critic is None:
+        return estimate(batch, batch.logprobs_BR[:0], batch.streams.rewards_SBR[:0], rl)
     asking = (batch, reference, critic, rl.microbatch_tokens)
     asked = parallel.everywhere(_ask, *asking, weights=[] if critic is None else critic.models)
     logprobs, values = zip(*asked, strict=True)
@@ -63,8 +65,6 @@ def _ask(
     empty where there is nobody to ask."""
     logprobs_BR = torch.zeros_like(batch.logprobs_BR if reference is not None else batch.logprobs_BR[:0])
     values_SBR = torch.zeros_like(batch.streams.rewards_SBR if critic is not None else batch.streams.rewards_SBR[:0])
-    if reference is None and critic is None:
-        return logprobs_BR, values_SBR
     for rows, ids_bT, sampled_bT in microbatches(batch, own(batch, torch.arange(len(batch.ids_BT))), max_tokens):
         if reference is not None:
             logprobs_n, _ = token_logprobs(reference, ids_bT, sampled_bT, batch.temperature)

@@ -156,7 +156,7 @@ class Updater:
             told = (self, experience, rows, actor_learns)
             learn = [module for module, _ in learners.values()]
             parts = parallel.everywhere(Updater.accumulate, *told, weights=models, gradients=learn)
-            metrics = {name: sum(part[name] for part in parts) for name in parts[0]}
+            metrics = {name: sum(part.get(name, 0.0) for part in parts) for part in parts for name in part}
             for name, (module, _) in learners.items():
                 norm = nn.utils.clip_grad_norm_(module.parameters(), self.rl.grad_clip)
                 metrics[f"{name}_grad_norm"] = finite(norm, f"{name} gradient norm").item()

@@ -36,8 +36,10 @@ class SharedSampler(NativeSampler):
         """
         self.on_ended = on_ended
         asked = (list(prompts), samples, settings, seed, policy_version)
-        parts = parallel.everywhere(SharedSampler._part, self, *asked, weights=[self.model])
-        self.on_ended = ignore
+        try:
+            parts = parallel.everywhere(SharedSampler._part, self, *asked, weights=[self.model])
+        finally:
+            self.on_ended = ignore
         for rollouts in parts[1:]:
             on_ended(rollouts)
         ordered = []
