@@ -15,6 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
@@ -23,18 +24,26 @@ from transformers import PreTrainedModel
 
 from rlsp import parallel
 from rlsp.checkpoints import weights
-from rlsp.config import Recipe, load
+from rlsp.config import PretrainRecipe, Recipe, load
 from rlsp.engines import stages
 from rlsp.engines.progress import Silent
 from rlsp.engines.stages import Policy
 from rlsp.engines.stopping import Stopping
 from rlsp.errors import InputError
 from rlsp.models import load_policy
+from rlsp.nano.pretrain import pretrain
 from rlsp.optim import NonFiniteLossError
 from rlsp.rollouts.native import NativeSampler
 from tests.shrunk import SHRUNK
 
 SETTINGS = [*SHRUNK, "rl.steps=4", "demonstrations.count=40", "sft.batch_tokens=400", "rl.microbatch_tokens=200"]
+TINY = [
+    "corpus.tokens=20000",
+    "sft.batch_tokens=4096",
+    "architecture.layers=1",
+    "architecture.hidden_size=32",
+    "architecture.heads=2",
+]
 GROUPS = [each for each in SETTINGS if not each.startswith(("demonstrations", "sft", "rl.critic"))]
 SMALL = load(Recipe, "nano", SETTINGS)
 VARIANTS = {
@@ -143,6 +152,23 @@ def spoilt() -> str:
     return ""
 
 
+class Losses(Silent):
+    def __init__(self) -> None:
+        self.said: list[float] = []
+
+    def advance(self, done: int, note: str = "") -> None:
+        if note:
+            self.said.append(float(note.removeprefix("loss ")))
+
+
+def pretrained(out: Path) -> list[float]:
+    """The losses of a tiny base model, whose skills are not measured."""
+    recipe, losses = load(PretrainRecipe, "nano-base", TINY), Losses()
+    with patch("rlsp.nano.pretrain.measure", lambda *_: {}):
+        pretrain(recipe, out, losses)
+    return losses.said
+
+
 def of_one_rollout() -> dict[str, float]:
     """The metrics of a minibatch that has nothing to do for the second process."""
     with stages.reinforcing(stages.open_policy("nano"), SMALL) as training:
@@ -168,6 +194,7 @@ def main(out: Path) -> None:
         tensors = {key: each.contiguous() for key, each in trained(recipe).items()}
         save_file(tensors, out / f"{name}.safetensors")
     told = {"sampled": sampled(), "spoilt": spoilt(), "of one rollout": of_one_rollout()}
+    told["pretrained"] = pretrained(out / "base")
     if parallel.size() > 1:
         told["failures"] = failures()
     (out / "told.json").write_text(json.dumps(told), encoding="utf-8")

@@ -96,6 +96,11 @@ def test_nothing_to_learn_is_an_error_before_anything_runs(tmp_path: Path) -> No
         stages.demonstrate(bare, Remembering())
 
 
+def test_environments_have_no_traces(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"demonstrations.*'gym:basic_arithmetic': environments have no traces"):
+        recipe_of(tmp_path, [], ("demonstrations.data=gym:basic_arithmetic",))
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, [{"question": "What is 1 + 1?", "answer": "2", "thoughts": "2"}])
     with pytest.raises(

@@ -22,7 +22,7 @@ from rlsp.engines import stages, verl
 from rlsp.errors import InputError
 from rlsp.model_files import resolve
 from rlsp.runs import Run, read_metrics
-from tests.parallel_training import SETTINGS, VARIANTS, of_one_rollout, sampled, spoilt, trained
+from tests.parallel_training import SETTINGS, VARIANTS, of_one_rollout, pretrained, sampled, spoilt, trained
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 PATIENCE = 300
@@ -67,6 +67,12 @@ def test_two_processes_draw_the_rollouts_of_one(told: Any) -> None:
 
 def test_a_loss_of_the_second_process_that_is_not_finite_stops_the_step(told: Any) -> None:
     assert told["spoilt"] == spoilt() != ""
+
+
+def test_a_base_model_is_pretrained_by_two(told: Any, tmp_path: Path) -> None:
+    alone = pretrained(tmp_path / "base")
+    assert len(alone) > 3 and alone[-1] < alone[0]
+    assert told["pretrained"] == pytest.approx(alone, abs=2e-3), "three digits are told"
 
 
 def test_a_minibatch_may_have_nothing_for_a_process_to_do(told: Any) -> None:

@@ -66,7 +66,8 @@ def test_verl_takes_every_cluster_recipe(path: Path) -> None:
 
 def test_what_is_exported_says_on_a_command_line_what_a_run_says() -> None:
     model = resolve("nano").resolve()
-    told = settings.reinforcement(load(Recipe, str(CLUSTER[0]), ["model.path=nano"]), model, Path("a folder"))
+    folder = Path(r"a \folder of \"Jürgen\" in C:\\")
+    told = settings.reinforcement(load(Recipe, str(CLUSTER[0]), ["model.path=nano"]), model, folder)
     with initialize_config_module("verl.trainer.config", version_base=None):
         by_hydra = compose("ppo_trainer", overrides=list(settings.overrides(told)))
     assert OmegaConf.to_container(by_hydra) == OmegaConf.to_container(runner.composed(told))

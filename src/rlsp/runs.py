@@ -104,6 +104,15 @@ class Run:
         """What ran it, and goes on with it."""
         return cast(Engine, self.manifest()["engine"])
 
+    def require_native(self) -> None:
+        """Raises InputError when another engine made it, which keeps its checkpoints in its own way."""
+        if self.engine != "native":
+            where = {"verl": "rl/model, a Hugging Face model", "tinker": "its service, by the names in rl/tinker.json"}
+            raise InputError(
+                f"{self.directory} was made by engine {self.engine!r}, and this needs checkpoints of the native one; "
+                f"the trained weights are in {where[self.engine]}"
+            )
+
     @property
     def complete(self) -> bool:
         """Whether its command has nothing left to do."""

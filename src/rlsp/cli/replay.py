@@ -31,7 +31,7 @@ def replay(
     from rlsp.engines import replay as replaying
 
     source = Run(run)
-    source.manifest()
+    source.require_native()
     settings = judging(trusted_code=trust)
     if replaying.failed_step(source) == step:
         print_failure(step, replaying.reproduce(source, settings))

@@ -57,16 +57,12 @@ def run(
     if dry_run:
         from rlsp.engines import preflight
 
-        say_if(preflight.check(resolved, judging(trusted_code=trust), accept_risks))
+        say_if(preflight.check(resolved, judging(trusted_code=trust), accept_risks, engine))
         print_plan(resolved)
         if engine == "verl":
             from rlsp.engines.verl import plan
 
             say(plan.checked(resolved))
-        elif engine == "tinker":
-            from rlsp.engines import tinker
-
-            tinker.check(resolved)
         return
     where = out or Path("runs") / resolved.name
     execute(resolved, where, resume, overwrite, judging(trusted_code=trust), accept_risks, engine)
@@ -125,18 +121,8 @@ def opened(
 
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite deletes it: give one of them")
-    say_if(preflight.check(recipe, judge, accept_risks))
-    if engine == "verl":
-        from rlsp.engines import verl
-        from rlsp.engines.verl import settings
-
-        verl.require()
-        settings.check(recipe)
-    elif engine == "tinker":
-        from rlsp.engines import tinker
-
-        tinker.check(recipe)
-    else:
+    say_if(preflight.check(recipe, judge, accept_risks, engine))
+    if engine == "native":
         stages.open_policy(recipe.model.path, recipe.sampling.engine)
     exists = runs.exists(path)
     if exists and not (resume or overwrite) and sys.stdin.isatty():

@@ -50,6 +50,8 @@ class DemonstrationRecipe(Section):
             raise ValueError(f"{searched[0]} is a search's, and data gives the traces: leave one of them out")
         if not self.data and len(searched) < 2:
             raise ValueError("a search needs intuition and max_attempts; or give data with traces")
+        if self.data.startswith("gym:"):
+            raise ValueError(f"data = {self.data!r}: environments have no traces; give a file or hub:…")
         return self
 
 

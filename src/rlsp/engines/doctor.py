@@ -13,7 +13,7 @@ from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 from rlsp.config import Recipe
 from rlsp.engines import stages
 from rlsp.engines.estimate import GIB, Estimate, estimate
-from rlsp.engines.stages import Policy
+from rlsp.engines.stages import Asked, Policy
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
 from rlsp.prompts import stop_ids
@@ -43,7 +43,7 @@ def of_recipe(recipe: Recipe, policy: Policy, problems: Sequence[Problem], out: 
     yield of_disk(recipe, needed, out)
 
 
-def of_policy(recipe: Recipe, policy: Policy, problems: Sequence[Problem], judging: Settings = STRICT) -> list[Check]:
+def of_policy(recipe: Recipe, policy: Asked, problems: Sequence[Problem], judging: Settings = STRICT) -> list[Check]:
     """What the policy's own rollouts show."""
     asked = list(problems[:PROMPTS])
     samples = min(SAMPLES, recipe.rl.samples_per_prompt)

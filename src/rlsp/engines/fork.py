@@ -27,8 +27,9 @@ def checkpoint_of(source: Run, step: int | Literal["best"] | None) -> Checkpoint
     """A run's RL checkpoint: of that step, the best by [probe], or the newest that is whole.
 
     Raises:
-        InputError: there is none, or it is damaged; names those that there are.
+        InputError: there is none, or it is damaged; names those that there are. Or the run is another engine's.
     """
+    source.require_native()
     folder = source.path("rl", "checkpoints")
     there = checkpoints.steps(folder)
     if not there:

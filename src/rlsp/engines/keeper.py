@@ -12,8 +12,10 @@ from typing import Any
 from rlsp import checkpoints
 from rlsp.checkpoints import Checkpoint
 from rlsp.config import CheckpointRecipe
+from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
 from rlsp.files import JsonLines
+from rlsp.runs import Run
 
 SHARE = 0.1
 """Of the time, at most, is spent on checkpoints that nobody asked for."""
@@ -51,6 +53,17 @@ class Keeper:
             again = "fork again" if self.begun else f"remove {self.folder.parent} to train this stage again"
             raise InputError(f"no checkpoint in {self.folder} is whole{found}. Put one back from a copy, or {again}")
         return checkpoint, damaged
+
+    def latest(self, out: Run, stage: str, progress: Progress) -> Checkpoint | None:
+        """`newest`, with a word about it; without a checkpoint the stage's directory is emptied."""
+        checkpoint, damaged = self.newest()
+        for each in damaged:
+            progress.say(f"damaged: {each}")
+        if checkpoint is None:
+            out.clear(stage)
+        else:
+            progress.say(f"{stage.upper()} goes on after step {checkpoint.step}, its newest whole checkpoint")
+        return checkpoint
 
     def save(self, step: int, snapshot: Callable[[int], Checkpoint], now: bool = False) -> None:
         """Write the checkpoint of `step` where one is due, or `now`; remove those that are no longer needed."""

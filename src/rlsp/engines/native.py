@@ -1,29 +1,27 @@
-"""The embedded engine: one process, one device, the whole recipe from the base model to the report."""
+"""The embedded engine: one process that runs the whole recipe from the base model to the report, alone or, under
+torchrun, with others beside it that lend it their devices (see `rlsp.parallel`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from rlsp import report
-from rlsp.checkpoints import Checkpoint
 from rlsp.config import Recipe
-from rlsp.engines import doctor, stages
+from rlsp.engines import doctor, rl_stage, stages
 from rlsp.engines.keeper import Keeper
 from rlsp.engines.progress import Progress
 from rlsp.engines.rl_records import RlRecords
 from rlsp.engines.stages import Policy
 from rlsp.engines.stopping import Stopping
-from rlsp.errors import Diverged, Paused
+from rlsp.errors import Diverged
 from rlsp.files import JsonLines, read_records, write_records
 from rlsp.optim import NonFiniteLossError
 from rlsp.reward import warnings
-from rlsp.rl.health import Check, why_nothing
-from rlsp.rl.loop import DivergedError
-from rlsp.runs import Run, read_metrics
-from rlsp.types import Alarm, Demonstration, Problem
+from rlsp.runs import Run
+from rlsp.types import Demonstration, Problem
 from rlsp.verifiers.settings import STRICT, Settings
 
 
@@ -43,7 +41,7 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
     with Stopping(progress.say) as stopping:
         policy = stages.open_policy(recipe.model.path, recipe.sampling.engine)
         batches, test = _problems(recipe, out)
-        _warn_of(doctor.of_recipe(recipe, policy, batches[0], out.directory), progress)
+        rl_stage.warn_of(doctor.of_recipe(recipe, policy, batches[0], out.directory), progress)
         if (found := len(test)) < recipe.evaluation.problems:
             progress.say(f"{found} test problems: the data hold no more of the {recipe.evaluation.problems} asked for")
         _evaluate(policy, test, recipe, out, progress, "base", "Base", judging)
@@ -59,13 +57,6 @@ def run(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT
 def _warn(recipe: Recipe, progress: Progress) -> None:
     for warning in warnings(recipe):
         progress.say(f"warning: {warning}")
-
-
-def _warn_of(checks: Iterable[Check], progress: Progress) -> None:
-    """What was found wrong, and the fix."""
-    for check in checks:
-        if not check.healthy:
-            progress.say(f"warning: {check.name}: {check.found}. Fix: {check.fix}")
 
 
 def _problems(recipe: Recipe, out: Run) -> tuple[list[list[Problem]], list[Problem]]:
@@ -112,7 +103,7 @@ def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress, judging: 
         log = JsonLines(folder / "metrics.jsonl")
         keeper = Keeper(folder, recipe.checkpoints, [log])
         done = 0
-        if (checkpoint := _newest(keeper, out, "sft", progress)) is not None:
+        if (checkpoint := keeper.latest(out, "sft", progress)) is not None:
             tuning.restore(checkpoint)
             done = checkpoint.step
         progress.stage("SFT", tuning.steps, done)
@@ -135,18 +126,6 @@ def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress, judging: 
     return policy
 
 
-def _newest(keeper: Keeper, out: Run, stage: str, progress: Progress) -> Checkpoint | None:
-    """What the stage goes on from, with a word about it; without a checkpoint its directory is emptied."""
-    checkpoint, damaged = keeper.newest()
-    for each in damaged:
-        progress.say(f"damaged: {each}")
-    if checkpoint is None:
-        out.clear(stage)
-    else:
-        progress.say(f"{stage.upper()} goes on after step {checkpoint.step}, its newest whole checkpoint")
-    return checkpoint
-
-
 def reinforce(recipe: Recipe, out: Run, progress: Progress, judging: Settings = STRICT) -> Path:
     """RL alone, from the recipe's model.
 
@@ -161,7 +140,7 @@ def reinforce(recipe: Recipe, out: Run, progress: Progress, judging: Settings = 
     with Stopping(progress.say) as stopping:
         batches, _ = _problems(recipe, out)
         policy = stages.open_policy(recipe.model.path, recipe.sampling.engine)
-        _warn_of(doctor.of_recipe(recipe, policy, batches[0], out.directory), progress)
+        rl_stage.warn_of(doctor.of_recipe(recipe, policy, batches[0], out.directory), progress)
         _rl(policy, batches, recipe, out, progress, judging, stopping)
     return out.path("rl", "model")
 
@@ -183,47 +162,11 @@ def _rl(
     """
     if out.finished("rl"):
         return stages.open_policy(str(out.path("rl", "model")), recipe.sampling.engine)
+    kept = RlRecords(out, recipe)
+    checkpoint = kept.keeper.latest(out, "rl", progress)
     with stages.reinforcing_in(out, policy, recipe, judging) as training:
-        kept = RlRecords(out, recipe)
-        done = 0
-        if (checkpoint := _newest(kept.keeper, out, "rl", progress)) is not None:
-            training.restore(checkpoint)
-            done = checkpoint.step
-        kept.begin(checkpoint)
-        if checkpoint is None:
-            _warn_of(doctor.of_policy(recipe, policy, batches[0], judging), progress)
-        progress.stage("RL", recipe.rl.steps, done)
-        for step in range(done, recipe.rl.steps):
-            with stopping.step():
-                try:
-                    iteration = training.iterate(step, batches[step])
-                except DivergedError as error:
-                    raise kept.dump(training, error) from error
-                alarms, ills = kept.write(iteration)
-                pause = recipe.alarms.pause and bool(alarms)
-                measured_next = training.probe is not None and training.probe.due(step + 1)
-                kept.save(training.snapshot, step + 1, now=pause or measured_next or stopping.asked is not None)
-            accuracy, length = (iteration.metrics[name] for name in ("accuracy", "length"))
-            progress.advance(step + 1, f"accuracy {accuracy:.2f}  length {length:.0f}")
-            for alarm in alarms:
-                progress.say(
-                    f"ALARM {alarm.name} at step {alarm.step}: {alarm.sentence} The metric is {alarm.metric}; see "
-                    f"{kept.alarms.path} for the responses that show it"
-                )
-            _warn_of(ills, progress)
-            if pause:
-                raise _paused(alarms, out)
-    _warn_of(why_nothing(read_metrics(kept.metrics.path), recipe.alarms.window), progress)
+        rl_stage.train(training, policy, kept, checkpoint, batches, progress, judging, stopping)
     policy.save(out.path("rl", "model"))
     kept.keeper.prune(1)
     out.finish("rl", *kept.products, out.path("rl", "model"))
     return policy
-
-
-def _paused(alarms: Sequence[Alarm], out: Run) -> Paused:
-    names = ", ".join(alarm.name for alarm in alarms)
-    return Paused(
-        f"step {alarms[0].step} raised {names}; the rollouts that show it stand in {out.path('rl', 'alarms.jsonl')}, "
-        "and the step is saved. Go on regardless by --resume, or with another recipe, as the alarm advises, by "
-        f"`rlsp fork {out.directory} --out` another directory `--set KEY=VALUE`"
-    )

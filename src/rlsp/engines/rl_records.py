@@ -20,8 +20,7 @@ from rlsp.files import JsonLines, check_whole, write_records
 from rlsp.rl.alarms import Watch
 from rlsp.rl.batch import experience_tensors
 from rlsp.rl.health import Check, Vigil, of_rollouts
-from rlsp.rl.local import LocalLearner
-from rlsp.rl.loop import DivergedError, Iteration, Training
+from rlsp.rl.loop import DivergedError, Iteration, L, Training
 from rlsp.runs import LENGTH_BY_LEVEL, Run
 from rlsp.types import Alarm, Problem, Rollout, to_json
 
@@ -80,9 +79,9 @@ class RlRecords:
         """What a checkpoint says of the alarms, for `begin`."""
         return {"watch": self.watch.state(), "vigil": self.vigil.streaks}
 
-    def dump(self, training: Training[LocalLearner], error: DivergedError) -> Diverged:
-        """Keep what a step failed on, for `rlsp replay`: its rollouts and scores, the weights as they were, what the
-        loss was computed from.
+    def dump(self, training: Training[L], error: DivergedError) -> Diverged:
+        """Keep what a step failed on, for `rlsp replay` where the weights are here: its rollouts and scores, the
+        weights as they were, what the loss was computed from.
 
         Returns:
             What to tell the user.
@@ -93,6 +92,11 @@ class RlRecords:
         write_records(folder / "rollouts.jsonl.zst", seen.rollouts)
         write_records(folder / "scores.jsonl.zst", seen.scores)
         run, lower = self.out.directory, f"`--set rl.actor_learning_rate={self.recipe.rl.actor_learning_rate / 3:.2g}`"
+        if self.out.engine != "native":  # its weights are elsewhere
+            return Diverged(
+                f"step {seen.step}: {error} The step's rollouts stand in {folder}, --resume tries it again from the "
+                f"newest checkpoint; to begin anew: --overwrite with {lower}"
+            )
         saved = checkpoints.steps(self.keeper.folder)
         go_on = (
             f"go on from step {saved[0]}, the newest checkpoint, with other settings by `rlsp fork {run} --out` "

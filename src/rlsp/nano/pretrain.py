@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from rlsp import model_files, sft
+from rlsp import model_files, parallel, sft
 from rlsp.config import ArchitectureRecipe, PretrainRecipe
 from rlsp.engines.progress import Progress
 from rlsp.files import write_json
@@ -33,7 +33,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, progress: Progress) -> dict[str,
     model_files.check_replaceable(out)
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer()
-    model = build_model(recipe.architecture, tokenizer)
+    model = parallel.mirrored(build_model, recipe.architecture, tokenizer)
     examples = text_examples(recipe, tokenizer, progress)
 
     def on_step(metrics: dict[str, float]) -> None:

@@ -25,13 +25,16 @@ class PromptLoop(AgentLoopBase):
         budget = self.rollout_config.response_length
         response_ids = output.token_ids[:budget]
         fields = dict(output.extra_fields)
+        logprobs = output.log_probs[:budget] if output.log_probs else None
         if kwargs["extra_info"]["held_out"]:  # of these verl hands on nothing but what the reward manager says
-            fields[LOGPROBS] = output.log_probs[:budget]
+            fields[LOGPROBS] = logprobs or []
+            if len(fields[LOGPROBS]) != len(response_ids):
+                raise RuntimeError(f"the sampler gave {len(response_ids)} tokens and {len(fields[LOGPROBS])} log-probs")
         return AgentLoopOutput(
             prompt_ids=prompt_ids,
             response_ids=response_ids,
             response_mask=[1] * len(response_ids),
-            response_logprobs=output.log_probs[:budget] if output.log_probs else None,
+            response_logprobs=logprobs,
             num_turns=2,
             metrics=metrics,
             extra_fields=fields,

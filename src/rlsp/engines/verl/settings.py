@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def overrides(settings: Mapping[str, Any]) -> Iterator[str]:
 def _word(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_word, value))}]"
+    if isinstance(value, str):  # Hydra's backslash escapes nothing but a quote, and backslashes before one
+        return '"' + re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + (found[2] and '\\"'), value) + '"'
     return "null" if value is None else json.dumps(value)
 
 
