@@ -19,6 +19,9 @@ TRACE = 2000
 """Tokens of a demonstration, a guess: yours will tell."""
 SHORT = 1000
 """Tokens of a response, the lower end; the budget is the upper."""
+PROMPT = 130
+"""Tokens of a prompt, which the published rates count, too: by step time, rollouts and rate they had 1,192 and 3,316
+tokens a rollout where 1,060 and 3,206 were generated."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Size:
 
 
 EIGHT, THIRTY_TWO = 1562.0, 540.0
-"""NeMo RL 0.4, performance summary: on-policy GRPO in bf16 at up to 4096 tokens, Llama-3.1-8B on 16 and Qwen3-32B on 32
-H100s."""
+"""NeMo RL 0.4, performance summary: on-policy GRPO in bf16, sequences of at most 4096 tokens, Llama-3.1-8B on 16 and
+Qwen3-32B on 32 H100s."""
 SIZES = {
     "llama31-8b": Size(8.03e9, 32, 4096, 128256, 2 * 8 * 128, EIGHT),
     "qwen25-7b": Size(7.62e9, 28, 3584, 152064, 2 * 4 * 128, EIGHT),
@@ -50,7 +53,7 @@ def size_of(recipe: Recipe) -> Size:
 
 def passes(recipe: Recipe) -> float:
     """The work of a token relative to GRPO with a reference (2 to sample, 2 + 2 to score, 6 to learn, in units of the
-    parameters): a critic scores and learns, too."""
+    parameters), which the published rates are taken to be of: a critic scores and learns, too."""
     reference = 2 if recipe.rl.kl_coefficient > 0 else 0
     return (2 + 2 + reference + 6 + (2 + 6 if recipe.rl.definition.critic else 0)) / 12
 
@@ -78,8 +81,9 @@ def hours(recipe: Recipe) -> str:
     size, cluster, rl = size_of(recipe), recipe.cluster, recipe.rl
     assert cluster is not None
     rollouts = rl.steps * rl.rollouts_per_step
-    spans = [rollouts * length for length in (SHORT, recipe.sampling.max_response_tokens)]
-    needed = [tokens / size.rate / 3600 * passes(recipe) for tokens in spans]
+    lengths = (SHORT, recipe.sampling.max_response_tokens)
+    spans = [rollouts * length for length in lengths]
+    needed = [rollouts * (PROMPT + length) / size.rate / 3600 * passes(recipe) for length in lengths]
     taught = 0.0
     if recipe.sft is not None and recipe.demonstrations is not None:
         tokens = recipe.demonstrations.count * TRACE * recipe.sft.epochs

@@ -77,7 +77,7 @@ def main() -> None:
     """Run the command line; begun by torchrun, in the first of its processes. Without a traceback end: what the user
     gave wrong and a disk that takes no more (exit code 2), a training that paused itself (3), one whose loss is not
     finite (4), an engine of other processes that failed (5), and a training that a signal stopped (128 + the signal's
-    number)."""
+    number). torchrun makes all of these 1."""
     try:
         with parallel.joined() as first:
             if first:
