@@ -105,7 +105,7 @@ def _finetune(recipe: Recipe, directory: Path) -> None:
     """The recipe's SFT model, unless it is there."""
     import torch
 
-    from rlsp.engines import stages
+    from rlsp.engines import drawing, stages
 
     taught = directory / "taught.json"
     lesson = recipe.model_dump(mode="json", include={"seed", "model", "task", "demonstrations", "sft", "sampling"})
@@ -115,18 +115,18 @@ def _finetune(recipe: Recipe, directory: Path) -> None:
         return
     torch.manual_seed(recipe.seed)
     policy, progress = stages.open_policy(recipe.model.path), Silent()
-    stages.finetune(policy, stages.demonstrate(recipe, progress), recipe, progress)
+    stages.finetune(policy, drawing.demonstrate(recipe, progress), recipe, progress)
     policy.save(directory)
     write_json(taught, lesson)
 
 
 def _train(recipe: Recipe, directory: Path) -> None:
-    from rlsp.engines import native, stages
+    from rlsp.engines import drawing, native, stages
 
     with runs.locked(directory):
         run = runs.resume(directory, recipe) if runs.exists(directory) else runs.create(directory, recipe)
         model = native.reinforce(recipe, run, Silent())
-    test = stages.held_out_problems(recipe)
+    test = drawing.held_out_problems(recipe)
     evaluation = stages.evaluate(stages.open_policy(str(model)), test, recipe, Silent(), "rlsp", "RLSP")
     write_records(run.path(ROLLOUTS), evaluation.rollouts)
     write_json(run.path(SUMMARY), to_json(evaluation.summary))

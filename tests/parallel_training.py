@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from rlsp import parallel
 from rlsp.checkpoints import weights
 from rlsp.config import PretrainRecipe, Recipe, load
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.engines.progress import Silent
 from rlsp.engines.stages import Policy
 from rlsp.engines.stopping import Stopping
@@ -66,9 +66,9 @@ def trained(recipe: Recipe) -> dict[str, Tensor]:
     sampler = NativeSampler(load_policy("nano", torch.device("cpu")), single.tokenizer)
     policy = Policy(parallel.mirrored(doubled), single.tokenizer, sampler)
     if recipe.sft is not None:
-        stages.finetune(policy, stages.demonstrate(recipe, Silent()), recipe, Silent())
+        stages.finetune(policy, drawing.demonstrate(recipe, Silent()), recipe, Silent())
     with stages.reinforcing(policy, recipe) as training:
-        for step, problems in enumerate(stages.training_problems(recipe)):
+        for step, problems in enumerate(drawing.training_problems(recipe)):
             training.iterate(step, problems)
         critic = {} if training.learner.critic is None else weights("critic", training.learner.critic)
     return {**weights("policy", policy.model), **critic}
@@ -77,7 +77,7 @@ def trained(recipe: Recipe) -> dict[str, Tensor]:
 def sampled() -> list[Any]:
     """Prompts that do not divide among two processes, and one alone; with what was told while they ended."""
     policy, drawn = stages.open_policy("nano"), []
-    problems = stages.held_out_problems(SMALL)
+    problems = drawing.held_out_problems(SMALL)
     for asked in (problems[:5], problems[:1]):
         ended: list[Any] = []
         prompts = stages.encode_prompts(policy.tokenizer, asked, SMALL)
@@ -139,7 +139,7 @@ def failures() -> dict[str, Any]:
 def spoilt() -> str:
     """A loss that is not finite in the second process alone."""
     with stages.reinforcing(stages.open_policy("nano"), SMALL) as training:
-        seen = training.observe(0, next(stages.training_problems(SMALL)))
+        seen = training.observe(0, next(drawing.training_problems(SMALL)))
         order = seen.experience.batch.ends_B.argsort(descending=True, stable=True)
         advantages_BR = seen.experience.advantages_BR.clone()
         advantages_BR[order[1]] = torch.nan
@@ -172,7 +172,7 @@ def pretrained(out: Path) -> list[float]:
 def of_one_rollout() -> dict[str, float]:
     """The metrics of a minibatch that has nothing to do for the second process."""
     with stages.reinforcing(stages.open_policy("nano"), SMALL) as training:
-        seen = training.observe(0, next(stages.training_problems(SMALL)))
+        seen = training.observe(0, next(drawing.training_problems(SMALL)))
         return training.learner.updater.minibatch(seen.experience, torch.tensor([3]), actor_learns=True)
 
 

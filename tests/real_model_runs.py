@@ -14,7 +14,7 @@ import torch
 
 from rlsp import runs
 from rlsp.config import CheckpointRecipe, Recipe, load, override, to_toml
-from rlsp.engines import native, stages
+from rlsp.engines import drawing, native, stages
 from rlsp.engines.progress import Silent
 from rlsp.errors import Stopped
 from rlsp.prompts import stop_ids
@@ -83,7 +83,7 @@ def cut_off(policy: stages.Policy, recipe: Recipe) -> float:
     """The share of responses that do not end within the budget, by transformers' own sampling."""
     torch.manual_seed(0)
     budget, ends = recipe.sampling.max_response_tokens, stop_ids(policy.tokenizer, policy.model.generation_config)
-    cut, problems = 0, next(stages.training_problems(recipe))
+    cut, problems = 0, next(drawing.training_problems(recipe))
     for prompt in stages.encode_prompts(policy.tokenizer, problems, recipe):
         ids_1T = torch.tensor([prompt.ids])
         answers_BT = policy.model.generate(  # type: ignore[operator]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rlsp.config import Recipe
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.engines.progress import Silent
 from rlsp.engines.stages import Policy
 from rlsp.rl.loop import Iteration
@@ -43,6 +43,6 @@ class Remembering(Silent):
 
 def reinforce(policy: Policy, recipe: Recipe) -> Iterator[Iteration]:
     """The recipe's RL of the policy, without a run directory."""
-    with stages.reinforcing(policy, recipe, reserve=stages.reserve_problems(recipe)) as training:
-        for step, problems in enumerate(stages.training_problems(recipe)):
+    with stages.reinforcing(policy, recipe, reserve=drawing.reserve_problems(recipe)) as training:
+        for step, problems in enumerate(drawing.training_problems(recipe)):
             yield training.iterate(step, problems)

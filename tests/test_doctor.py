@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from rlsp import runs
 from rlsp.config import Recipe, load
-from rlsp.engines import doctor, native, stages
+from rlsp.engines import doctor, drawing, native, stages
 from rlsp.engines.estimate import estimate
 from rlsp.rl.health import Check, Vigil, of_rollouts, why_nothing
 from rlsp.types import Exploration, Finish, Problem, Reason, Rollout, Score, Verdict
@@ -33,7 +33,7 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
 @pytest.mark.parametrize("name", ["nano", "nano-grpo"])
 def test_a_healthy_recipe_has_no_finding(name: str, tmp_path: Path) -> None:
     recipe = load(Recipe, name)
-    policy, problems = stages.open_policy("nano"), next(stages.training_problems(recipe))
+    policy, problems = stages.open_policy("nano"), next(drawing.training_problems(recipe))
     found = [
         doctor.of_padding(policy.tokenizer),
         *doctor.of_recipe(recipe, policy, problems, tmp_path / "run"),

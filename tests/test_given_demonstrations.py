@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from rlsp.cli import app
 from rlsp.config import Recipe, load, to_toml
-from rlsp.engines import preflight, stages
+from rlsp.engines import drawing, preflight
 from rlsp.errors import InputError
 from rlsp.files import read_records
 from rlsp.runs import Run
@@ -51,7 +51,7 @@ def test_right_traces_of_training_problems_are_learned(tmp_path: Path) -> None:
     traces = [row(number) for number in range(60)] + [row(number, right=False) for number in range(60, 70)]
     traces += [{**row(70), "response": ""}, {**row(71), "question": " "}]
     said = Remembering()
-    shown = stages.demonstrate(recipe_of(tmp_path, traces), said)
+    shown = drawing.demonstrate(recipe_of(tmp_path, traces), said)
     assert 0 < len(shown) <= 50
     assert all(split_of(each.problem.id) is Split.TRAIN for each in shown)
     assert all(each.origin == str(tmp_path / "traces.jsonl") for each in shown)
@@ -67,14 +67,14 @@ def answer_of(shown: Demonstration) -> int:
 def test_test_sets_are_kept_out(tmp_path: Path) -> None:
     apart = written(tmp_path / "test.jsonl", [row(number) for number in range(10)])
     recipe = recipe_of(tmp_path, [row(number) for number in range(20)], (f"task.filters.decontaminate=['{apart}']",))
-    asked = {each.problem.question for each in stages.demonstrate(recipe, Remembering())}
+    asked = {each.problem.question for each in drawing.demonstrate(recipe, Remembering())}
     assert asked and not asked & {row(number)["question"] for number in range(10)}
 
 
 def test_what_demos_writes_is_read_back(tmp_path: Path) -> None:
-    first = stages.demonstrate(recipe_of(tmp_path, [row(number) for number in range(20)]), Remembering())
+    first = drawing.demonstrate(recipe_of(tmp_path, [row(number) for number in range(20)]), Remembering())
     again = recipe_of(tmp_path, [to_json(each) for each in first])
-    assert [each.problem for each in stages.demonstrate(again, Remembering())] == [each.problem for each in first]
+    assert [each.problem for each in drawing.demonstrate(again, Remembering())] == [each.problem for each in first]
 
 
 def test_no_right_trace_is_an_error(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_no_right_trace_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"traces\.jsonl: none of its \d+ traces comes to the reference answer by 'exact'"
     ):
-        stages.demonstrate(recipe, Remembering())
+        drawing.demonstrate(recipe, Remembering())
 
 
 def test_nothing_to_learn_is_an_error_before_anything_runs(tmp_path: Path) -> None:
@@ -90,10 +90,10 @@ def test_nothing_to_learn_is_an_error_before_anything_runs(tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"traces\.jsonl: no traces in it"):
         preflight.check(recipe)
     with pytest.raises(InputError, match=r"none of its traces can be learned \(it is empty\)"):
-        stages.demonstrate(recipe, Remembering())
+        drawing.demonstrate(recipe, Remembering())
     bare = recipe_of(tmp_path, [{**row(number), "response": " "} for number in range(3)])
     with pytest.raises(InputError, match=r"can be learned \(3 no trace\)"):
-        stages.demonstrate(bare, Remembering())
+        drawing.demonstrate(bare, Remembering())
 
 
 def test_environments_have_no_traces(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no column named trace or response or completion.*columns\.trace in the recipe"
     ):
-        stages.demonstrate(recipe, Remembering())
+        drawing.demonstrate(recipe, Remembering())
 
 
 def test_a_run_learns_from_them(tmp_path: Path) -> None:

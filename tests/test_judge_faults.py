@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from rlsp.config import JudgeRecipe, Recipe, load
-from rlsp.engines import stages
+from rlsp.engines import drawing
 from rlsp.errors import InputError
 from rlsp.exploration import explorer_for
 from rlsp.exploration.judge import JudgeReward, judge_reward
@@ -222,7 +222,7 @@ def test_nor_from_many_threads(concurrency: int) -> None:
     with endpoint(lambda _, body: replace(graded(body, 5), seconds=0.05)) as server:
         key = f"exploration.judge={{base_url={server.url!r}, cache='none', concurrency={concurrency}}}"
         scorer = Scorer(load(Recipe, "nano", [key]))
-        (problem, *_) = stages.held_out_problems(scorer.recipe)
+        (problem, *_) = drawing.held_out_problems(scorer.recipe)
         answered = [Answered(problem, f"attempt {number}", (2,), False) for number in range(12)]
         with ThreadPoolExecutor(12) as threads:
             scores = [score for (score,) in threads.map(lambda each: scorer.score([each]), answered)]

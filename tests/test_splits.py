@@ -184,8 +184,8 @@ def test_pretraining_text_is_deterministic_in_the_seed() -> None:
 
 
 def test_demonstrations_use_train_problems_only() -> None:
+    from rlsp.engines.drawing import demonstrate
     from rlsp.engines.progress import Silent
-    from rlsp.engines.stages import demonstrate
 
     for name, level in (("countdown", levels_of(countdown)), ("chain-sum", levels_of(chain_sum))):
         overrides = ["demonstrations.count=200", f"task={{name='{name}', levels={level}}}"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rlsp.config import Recipe, load
-from rlsp.engines import native, preflight, stages
+from rlsp.engines import drawing, native, preflight, stages
 from rlsp.engines.estimate import estimate
 from rlsp.engines.progress import Silent
 from rlsp.errors import InputError
@@ -38,7 +38,7 @@ def test_a_step_never_holds_a_problem_twice(count: int, tmp_path: Path) -> None:
     """A file that runs out is read again; two groups of one problem would sample the same rollouts."""
     recipe = from_file(tmp_path, count, "rl.steps=12", "rl.prompts_per_step=12")
     available = len(problems(recipe.task, Split.TRAIN, 1000, 0))
-    batches = list(stages.training_problems(recipe))
+    batches = list(drawing.training_problems(recipe))
     assert all(len({problem.id for problem in batch}) == 12 for batch in batches)
     uses = Counter(problem.id for batch in batches for problem in batch)
     assert len(uses) == available, "every problem is used"
@@ -95,7 +95,7 @@ def test_a_vote_reaches_its_budget_whatever_the_pilot_says(
     temperature: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = load(Recipe, "nano", [*SHRUNK, f"evaluation.temperature={temperature}"])
-    policy, test = stages.open_policy("nano"), stages.held_out_problems(recipe)
+    policy, test = stages.open_policy("nano"), drawing.held_out_problems(recipe)
     honest = stages.sample
 
     def pilot_of_long_responses(*arguments: Any) -> list[Any]:
@@ -133,7 +133,7 @@ def test_rl_trains_on_the_problems_that_the_run_directory_holds(tmp_path: Path) 
     native.reinforce(recipe, run, Silent())
     drawn = [json.loads(line)["id"] for line in run.path("problems", "train.jsonl").read_text().splitlines()]
     assert len(drawn) == 2 * 4
-    assert drawn == [problem.id for batch in stages.training_problems(recipe) for problem in batch]
+    assert drawn == [problem.id for batch in drawing.training_problems(recipe) for problem in batch]
     assert run.finished("rl")
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rlsp.config import Recipe, load
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.engines.tinker.service import Adapter
 from rlsp.optim import NonFiniteLossError
 from rlsp.rl.batch import Experience
@@ -82,7 +82,7 @@ def learning(service: Service, *overrides: str) -> tuple[Adapter, Experience]:
     """An adapter on the service, and what it is to learn from: rollouts of the nano model."""
     recipe = load(Recipe, RECIPE, [*WHOLE, *overrides])
     with stages.reinforcing(stages.open_policy("nano"), recipe) as training:
-        seen = training.observe(0, next(stages.training_problems(recipe)))
+        seen = training.observe(0, next(drawing.training_problems(recipe)))
     model = SimpleNamespace(client=service)
     return Adapter(model, service, recipe, None), gather(seen.experience.batch, None, None, recipe.rl)  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rlsp.cli import app
 from rlsp.config import Recipe, load
-from rlsp.engines import stages
+from rlsp.engines import drawing
 from rlsp.engines.verl import jobs, settings
 from rlsp.errors import InputError, JobFailed
 from rlsp.models import load_tokenizer
@@ -35,7 +35,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_prompts_are_those_of_the_native_engine(exported: Path) -> None:
     recipe, tokenizer = load(Recipe, RECIPE, []), load_tokenizer("nano")
-    problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
+    problems = [problem for batch in drawing.training_problems(recipe) for problem in batch]
     rows = pq.read_table(exported / "train.parquet").to_pylist()
     assert len(rows) == len(problems) == 24
     for problem, row in zip(problems, rows, strict=True):

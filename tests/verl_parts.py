@@ -26,7 +26,7 @@ from verl.trainer.ppo.core_algos import compute_gae_advantage_return
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from rlsp.config import Recipe, load, to_toml
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.engines.progress import Silent
 from rlsp.engines.verl import data, plan, runner, settings
 from rlsp.engines.verl.critic import field
@@ -103,14 +103,14 @@ def folder_of(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """A job's folder, and its settings."""
     tokenizer = load_tokenizer("nano")
     (folder / RECIPE).write_text(to_toml(recipe))
-    data.write_prompts(folder / HELD_OUT, stages.held_out_problems(recipe), tokenizer, recipe)
+    data.write_prompts(folder / HELD_OUT, drawing.held_out_problems(recipe), tokenizer, recipe)
     return settings.evaluation(recipe, resolve("nano").resolve(), folder, 1, 1.0)
 
 
 def test_verls_own_data_set_class_reads_the_prompts(tmp_path: Path) -> None:
     recipe, tokenizer = recipe_with(), load_tokenizer("nano")
     config = runner.composed(folder_of(recipe, tmp_path))
-    problems = stages.held_out_problems(recipe)
+    problems = drawing.held_out_problems(recipe)
     found = RLHFDataset(str(tmp_path / HELD_OUT), tokenizer=tokenizer, config=config.data)
     assert len(found) == len(problems)
     for problem, row in zip(problems, (found[index] for index in range(len(found))), strict=True):
@@ -131,7 +131,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 def responses(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> list[tuple[Problem, Rollout]]:
     """Sampled ones, and answers to mathematics: right, wrong, hostile, and some that take longer than the deadline. A
     third of them is cut off."""
-    problems = stages.held_out_problems(recipe)
+    problems = drawing.held_out_problems(recipe)
     drawn = stages.sample(stages.open_policy("nano"), problems, 8, 1.0, recipe, Silent(), "sample")
     by_id = {problem.id: problem for problem in problems}
     told = [(by_id[each.problem_id], each.text) for each in drawn]
@@ -224,7 +224,7 @@ def test_advantages_are_the_native_engines() -> None:
     """What comes back from verl's queue gives the native engine's streams and advantages, to 1e-6."""
     recipe = recipe_with()
     policy = stages.open_policy("nano")
-    problems = next(stages.training_problems(recipe))
+    problems = next(drawing.training_problems(recipe))
     with stages.reinforcing(policy, recipe) as training:
         training.probe = None
         assert training.learner.critic is not None

@@ -21,7 +21,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.files import read_records
 from rlsp.rl.loop import Observation
 from rlsp.rollouts import Prompt
@@ -124,7 +124,7 @@ class Again:
 def natively(run: Run) -> Observation:
     """The native engine's first step, of the rollouts that verl has drawn."""
     recipe = run.recipe()
-    problems = next(stages.training_problems(recipe))
+    problems = next(drawing.training_problems(recipe))
     places = {problem.id: place for place, problem in enumerate(problems)}
     said = sorted(read_records(run.step_file("rollouts", 1), Rollout), key=lambda each: places[each.problem_id])
     policy = stages.open_policy(str(run.path("sft", "model")))

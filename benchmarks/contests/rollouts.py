@@ -8,7 +8,8 @@ from statistics import median
 
 from contests.common import NANO, Bar, Setting, at_least, console, in_turn, ratios, same_work, show, speed
 from rlsp.config import Recipe, load
-from rlsp.engines.stages import encode_prompts, held_out_problems
+from rlsp.engines.drawing import held_out_problems
+from rlsp.engines.stages import encode_prompts
 from rlsp.models import load_tokenizer
 
 CLOSE = 5

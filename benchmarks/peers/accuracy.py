@@ -8,7 +8,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from peers.protocol import Message
 from rlsp.config import Recipe
-from rlsp.engines.stages import encode_prompts, held_out_problems
+from rlsp.engines.drawing import held_out_problems
+from rlsp.engines.stages import encode_prompts
 from rlsp.rl.probe import Probe
 from rlsp.rollouts import SamplingSettings
 from rlsp.rollouts.native import NativeSampler

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from peers import accuracy, batches
 from peers.protocol import Channel, Message
 from rlsp.config import Recipe, RlRecipe, load
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.exploration import explorer_for
 from rlsp.models import load_tokenizer, token_logprobs, trunk_of
 from rlsp.optim import adamw
@@ -197,7 +197,7 @@ class Ours:
         torch.set_num_threads(threads)
         self.recipe = load(Recipe, recipe, settings)
         self.policy = stages.open_policy(self.recipe.model.path)
-        batches = list(stages.training_problems(self.recipe))
+        batches = list(drawing.training_problems(self.recipe))
         learner = LocalLearner(self.recipe, self.policy.model, streams=1)
         parts = (learner, self.policy.tokenizer, self.policy.sampler)
         training = Training(self.recipe, *parts, explorer_for(self.recipe))

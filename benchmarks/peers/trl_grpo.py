@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 from peers import accuracy, batches
 from peers.protocol import Channel, Message
 from rlsp.config import Recipe, load
-from rlsp.engines.stages import training_problems
+from rlsp.engines.drawing import training_problems
 from rlsp.exploration import explorer_for
 from rlsp.optim import BETAS, FLOOR
 from rlsp.prompts import decode_response, encode_prompt, instruct

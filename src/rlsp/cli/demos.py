@@ -19,7 +19,7 @@ def demos(
     """Write the recipe's demonstrations as JSONL: searches, or the traces of its data, that pass the verifier."""
     resolved = load(Recipe, recipe, settings or [])
     check_writable(out, overwrite)
-    from rlsp.engines.stages import demonstrate
+    from rlsp.engines.drawing import demonstrate
 
     with LiveProgress() as progress:
         demonstrations = demonstrate(resolved, progress, judging(trusted_code=trust))

@@ -22,12 +22,12 @@ def doctor(
     the same when its RL begins."""
     resolved = load(Recipe, recipe, settings or [])
     from rlsp.engines import doctor as checks
-    from rlsp.engines import preflight, stages
+    from rlsp.engines import drawing, preflight, stages
 
     judge = judging(trusted_code=trust)
     say_if(preflight.check(resolved, judge))
     policy = stages.open_policy(resolved.model.path, resolved.sampling.engine)
-    problems = next(stages.training_problems(resolved))
+    problems = next(drawing.training_problems(resolved))
     if resolved.sft is not None:
         say("responses are the base model's: SFT may change what is said of them")
     found = [

@@ -114,9 +114,9 @@ def _held_out(recipe: Recipe, split: Split, judge: Settings, out: Path | None, o
     """pass@1 of the recipe's model on held-out problems. What can't be judged is found before anything is sampled."""
     if out is not None:
         check_writable(out, overwrite)
-    from rlsp.engines import stages
+    from rlsp.engines import drawing, stages
 
-    problems = stages.held_out_problems(recipe, split)
+    problems = drawing.held_out_problems(recipe, split)
     verify_all(problems, [""] * len(problems), judge)
     policy = stages.open_policy(recipe.model.path, recipe.sampling.engine)
     with LiveProgress() as progress:

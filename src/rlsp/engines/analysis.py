@@ -12,7 +12,7 @@ from rlsp.analysis.attempts import Attempts, compare
 from rlsp.analysis.counterfactual import effects
 from rlsp.analysis.effects import Effect
 from rlsp.analysis.stored import RunAnalysis
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.engines.progress import Progress
 from rlsp.errors import InputError
 from rlsp.evaluation.grading import with_verdicts
@@ -127,5 +127,5 @@ def _effects(
 
     return effects(
         {problem.id: problem for problem in problems}, rollouts, policy.sampler, policy.tokenizer, settings, samples,
-        seed=stages.stream(recipe.seed, stages.EVALUATION_SEED), judging=judging, on_begin=begin, on_ended=advance,
+        seed=drawing.stream(recipe.seed, drawing.EVALUATION_SEED), judging=judging, on_begin=begin, on_ended=advance,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlsp.config import Recipe
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.engines.estimate import GIB, Estimate, estimate
 from rlsp.engines.stages import Asked, Policy
 from rlsp.errors import InputError
@@ -51,7 +51,7 @@ def of_policy(recipe: Recipe, policy: Asked, problems: Sequence[Problem], judgin
     settings = SamplingSettings(
         recipe.sampling.temperature, recipe.sampling.max_response_tokens, recipe.sampling.cache_tokens
     )
-    rollouts = policy.sampler.sample(prompts, samples, settings, stages.stream(recipe.seed, stages.DOCTOR_SEED), 0)
+    rollouts = policy.sampler.sample(prompts, samples, settings, drawing.stream(recipe.seed, drawing.DOCTOR_SEED), 0)
     scores = score(asked, rollouts, explorer_for(recipe, ask_judge=False), recipe.reward, judging)
     length = sum(rollout.length for rollout in rollouts) / len(rollouts)
     return [*of_rollouts(recipe, rollouts, scores), *of_tax(recipe, length)]

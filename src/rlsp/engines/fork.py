@@ -10,7 +10,7 @@ from typing import Literal
 from rlsp import checkpoints, runs
 from rlsp.checkpoints import Checkpoint
 from rlsp.config import Recipe
-from rlsp.engines import stages
+from rlsp.engines import drawing
 from rlsp.engines.rl_records import KINDS, LOGS
 from rlsp.errors import InputError
 from rlsp.files import JsonLines, check_whole, read_records, whole_directory, write_records
@@ -95,7 +95,7 @@ def _fill(out: Run, source: Run, checkpoint: Checkpoint, recipe: Recipe) -> None
 
 def _problems(source: Run, recipe: Recipe, out: Run) -> None:
     """Drawn for the new recipe; those of the steps that are kept follow behind, for whoever reads old rollouts."""
-    made = stages.write_problems(recipe, out)
+    made = drawing.write_problems(recipe, out)
     train = out.path("problems", "train.jsonl")
     drawn = {problem.id: problem for problem in read_records(train, Problem)}
     before = {problem.id: problem for problem in read_records(source.path("problems", "train.jsonl"), Problem)}

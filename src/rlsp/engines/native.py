@@ -10,7 +10,7 @@ import torch
 
 from rlsp import report
 from rlsp.config import Recipe
-from rlsp.engines import doctor, rl_stage, stages
+from rlsp.engines import doctor, drawing, rl_stage, stages
 from rlsp.engines.keeper import Keeper
 from rlsp.engines.progress import Progress
 from rlsp.engines.rl_records import RlRecords
@@ -62,8 +62,8 @@ def _warn(recipe: Recipe, progress: Progress) -> None:
 def _problems(recipe: Recipe, out: Run) -> tuple[list[list[Problem]], list[Problem]]:
     """(the problems of each RL step, the test problems), drawn now or by an earlier call."""
     if not out.finished("problems"):
-        out.finish("problems", *stages.write_problems(recipe, out))
-    return stages.problems_of_steps(out, recipe), list(read_records(out.path("problems", "test.jsonl"), Problem))
+        out.finish("problems", *drawing.write_problems(recipe, out))
+    return drawing.problems_of_steps(out, recipe), list(read_records(out.path("problems", "test.jsonl"), Problem))
 
 
 def _evaluate(
@@ -93,7 +93,7 @@ def _sft(policy: Policy, recipe: Recipe, out: Run, progress: Progress, judging: 
     """The fine-tuned policy, made now or by earlier calls."""
     path, folder = out.path("demonstrations.jsonl"), out.path("sft")
     if not out.finished("demonstrations"):
-        write_records(path, stages.demonstrate(recipe, progress, judging))
+        write_records(path, drawing.demonstrate(recipe, progress, judging))
         out.finish("demonstrations", path)
     if out.finished("sft"):
         Keeper(folder, recipe.checkpoints, []).prune(0)  # a kill may have come before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import PretrainedConfig
 
 from rlsp.config import Recipe
-from rlsp.engines import stages, tinker, verl
+from rlsp.engines import drawing, stages, tinker, verl
 from rlsp.engines.verl import settings as verl_settings
 from rlsp.errors import InputError
 from rlsp.lora import meta_model
@@ -47,8 +47,8 @@ def check(
         tinker.check(recipe)
     if recipe.demonstrations and recipe.demonstrations.data:
         check_traces(recipe.demonstrations, recipe.task)
-    problems = [problem for batch in stages.training_problems(recipe) for problem in batch]
-    problems += stages.held_out_problems(recipe) + stages.probe_problems(recipe) + stages.reserve_problems(recipe)
+    problems = [problem for batch in drawing.training_problems(recipe) for problem in batch]
+    problems += drawing.held_out_problems(recipe) + drawing.probe_problems(recipe) + drawing.reserve_problems(recipe)
     verify_all(problems, [""] * len(problems), judging)
     prompts = stages.encode_prompts(tokenizer, problems, recipe)
     longest = max(len(prompt.ids) for prompt in prompts) + recipe.sampling.max_response_tokens

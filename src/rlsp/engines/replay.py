@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from rlsp import checkpoints
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.engines.rl_records import DIVERGED
 from rlsp.errors import InputError
 from rlsp.files import read_records
@@ -104,7 +104,7 @@ def _training(run: Run, judging: Settings) -> Iterator[tuple[Training[LocalLearn
     torch.manual_seed(recipe.seed)
     policy = stages.policy_before_rl(run, recipe.sampling.engine)
     with stages.reinforcing_in(run, policy, recipe, judging) as training:
-        yield training, stages.problems_of_steps(run, recipe)
+        yield training, drawing.problems_of_steps(run, recipe)
 
 
 @torch.no_grad()

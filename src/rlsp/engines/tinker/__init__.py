@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rlsp import parallel, report
 from rlsp.config import LoraRecipe, Recipe
-from rlsp.engines import rl_stage, stages
+from rlsp.engines import drawing, rl_stage, stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.rl_records import RlRecords
 from rlsp.engines.stopping import Stopping
@@ -88,7 +88,7 @@ def _run(recipe: Recipe, out: Run, progress: Progress, judging: Settings) -> Pat
         progress.say(f"warning: {warning}")
     with Stopping(progress.say) as stopping:
         if not out.finished("problems"):
-            out.finish("problems", *stages.write_problems(recipe, out))
+            out.finish("problems", *drawing.write_problems(recipe, out))
         test = list(read_records(out.path("problems", "test.jsonl"), Problem))
         service = tinker.ServiceClient()
         model = Model(recipe, service)
@@ -117,11 +117,11 @@ def _reinforce(
     judging: Settings,
     stopping: Stopping,
 ) -> None:
-    kept, batches = RlRecords(out, recipe), stages.problems_of_steps(out, recipe)
+    kept, batches = RlRecords(out, recipe), drawing.problems_of_steps(out, recipe)
     checkpoint = kept.keeper.latest(out, "rl", progress)
     learner = Adapter(model, service, recipe, checkpoint)
     explorer, probe = explorer_for(recipe), stages.probe_of(model, recipe)
-    parts = (learner, model.tokenizer, model, explorer, judging, probe, stages.reserve_of(out))
+    parts = (learner, model.tokenizer, model, explorer, judging, probe, drawing.reserve_of(out))
     rl_stage.train(Training(recipe, *parts), model, kept, checkpoint, batches, progress, judging, stopping)
     name = f"{recipe.name}-{recipe.seed}"
     saved = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rlsp.config import Recipe, is_file_reference, to_toml
 from rlsp.config.cluster import ClusterRecipe
-from rlsp.engines import stages
+from rlsp.engines import drawing
 from rlsp.engines.verl import data, settings
 from rlsp.engines.verl.files import AGENT_LOOPS, HELD_OUT, PROMPTS, RECIPE
 from rlsp.files import whole_directory, write_text
@@ -41,10 +41,10 @@ def write(recipe: Recipe, directory: Path) -> list[str]:
         "ray.sh": _ray(cluster),
         "slurm.sh": _slurm(recipe.name, cluster),
     }
-    train = [problem for batch in stages.training_problems(recipe) for problem in batch]
+    train = [problem for batch in drawing.training_problems(recipe) for problem in batch]
     with whole_directory(directory) as beside:
         data.write_prompts(beside / PROMPTS, train, tokenizer, recipe)
-        data.write_prompts(beside / HELD_OUT, stages.held_out_problems(recipe), tokenizer, recipe)
+        data.write_prompts(beside / HELD_OUT, drawing.held_out_problems(recipe), tokenizer, recipe)
         for name, text in texts.items():
             write_text(beside / name, text)
             if name.endswith(".sh"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rlsp import report
 from rlsp.config import Recipe, to_toml
-from rlsp.engines import stages
+from rlsp.engines import drawing, stages
 from rlsp.engines.progress import Progress
 from rlsp.engines.stages import Evaluation
 from rlsp.engines.stopping import Stopping
@@ -62,7 +62,7 @@ class _Stages:
 
     def run(self) -> Path:
         if not self.out.finished("problems"):
-            self.out.finish("problems", *stages.write_problems(self.recipe, self.out))
+            self.out.finish("problems", *drawing.write_problems(self.recipe, self.out))
         self.test = list(read_records(self.out.path("problems", "test.jsonl"), Problem))
         model = self.base
         self.evaluate(model, "base", "Base")
@@ -128,7 +128,7 @@ class _Stages:
         """The fine-tuned model, made now or by an earlier call."""
         path, model = self.out.path("demonstrations.jsonl"), self.out.path("sft", "model")
         if not self.out.finished("demonstrations"):
-            write_records(path, stages.demonstrate(self.recipe, self.progress, self.judging))
+            write_records(path, drawing.demonstrate(self.recipe, self.progress, self.judging))
             self.out.finish("demonstrations", path)
         if self.out.finished("sft"):
             return model.resolve()
@@ -166,9 +166,9 @@ class _Stages:
         if self.out.finished("rl"):
             return model.resolve()
         folder = self.folder("rl")
-        batches = stages.problems_of_steps(self.out, recipe)
+        batches = drawing.problems_of_steps(self.out, recipe)
         self.prompts(folder / PROMPTS, [problem for batch in batches for problem in batch])
-        self.prompts(folder / HELD_OUT, stages.probe_problems(recipe) or self.test[:1])
+        self.prompts(folder / HELD_OUT, drawing.probe_problems(recipe) or self.test[:1])
         where = {"rlsp.run": str(self.out.directory.resolve())}
         jobs.write(folder, settings.reinforcement(recipe, start, folder) | where | self.trusted)
         log = self.out.path("rl", "metrics.jsonl")
