@@ -138,3 +138,21 @@ def test_a_job_ends_with_whoever_waits(tmp_path: Path) -> None:
         jobs.run(tmp_path, [sys.executable, "-c", program], give_up)
     with pytest.raises(ProcessLookupError):
         os.kill(int(begun.read_text()), 0)
+
+
+def test_metrics_of_sft_are_kept_over_a_resume(tmp_path: Path) -> None:
+    def logged(number: int, steps: range, torn: str = "") -> None:
+        lines = [
+            {"step": step, "data": {"train/loss": 1 / step + number, "train/grad_norm": 1.0, "train/global_tokens": 9}}
+            for step in steps
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines) + torn
+        (tmp_path / jobs.METRICS.format(number)).write_text(text, encoding="utf-8")
+
+    assert jobs.sft_metrics(tmp_path, 6) == []
+    logged(0, range(1, 5), torn='{"step": 5, "da')
+    assert [each["step"] for each in jobs.sft_metrics(tmp_path, 6)] == [1, 2, 3, 4]
+    logged(1, range(3, 7))
+    told = jobs.sft_metrics(tmp_path, 6)
+    assert [each["loss"] for each in told] == [1, 1 / 2, 1 + 1 / 3, 1 + 1 / 4, 1 + 1 / 5, 1 + 1 / 6]
+    assert {each["steps"] for each in told} == {6}

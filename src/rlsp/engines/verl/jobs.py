@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import signal
@@ -23,6 +24,8 @@ POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
 """Between asking a job to end and killing it."""
 SHOWN_LINES = 15
+METRICS = "metrics-{}.jsonl"
+"""What verl's SFT logs, the first time and after each resume."""
 RAISED = re.compile(r"[\w.]*(Error|Exception)\b[^:]*: ")
 """The last line of a traceback; what workers say has a prefix, and warnings of verl's name errors, too."""
 LIBC = ctypes.CDLL(None)
@@ -42,6 +45,26 @@ def finetuning(folder: Path, gpus: int) -> list[str]:
     """The command of SFT, on the GPUs of this node."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus)]
     return [*launcher, "-m", "rlsp.engines.verl.sft", str(folder)]
+
+
+def sft_metrics(folder: Path, steps: int) -> list[dict[str, float]]:
+    """What verl has logged of its `steps` steps of SFT, in order. Each time that it went on it has begun a log anew; of
+    steps that were done again the later ones count."""
+    told: dict[int, dict[str, float]] = {}
+    for number in range(len(list(folder.glob(METRICS.format("*"))))):
+        for line in (folder / METRICS.format(number)).read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):  # still being written
+                continue
+            values = json.loads(line)
+            found = values["data"]
+            told[values["step"]] = {
+                "step": values["step"],
+                "steps": steps,
+                "loss": found["train/loss"],
+                "grad_norm": found["train/grad_norm"],
+                "tokens": found["train/global_tokens"],
+            }
+    return [told[step] for step in sorted(told)]
 
 
 def run(

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rlsp.config import Recipe
-from rlsp.engines.verl import settings
+from rlsp.engines.verl import require, settings
 from rlsp.model_files import resolve
 
 FOLDER = Path("verl")
@@ -17,8 +17,9 @@ def checked(recipe: Recipe) -> str:
     """What verl says to the recipe's RL, SFT and evaluation.
 
     Raises:
-        InputError: the recipe asks for what this engine can't do, verl has no such key, or refuses a value.
+        InputError: verl is not installed, can't do what the recipe asks for, has no such key, or refuses a value.
     """
+    require()
     cluster = settings.check(recipe)
     from rlsp.engines.verl import runner
 

@@ -3,7 +3,6 @@ run directory."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,6 +81,7 @@ class _Stages:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / RECIPE, to_toml(self.recipe))
         write_text(folder / AGENT_LOOPS, settings.LOOP)
+        self.progress.say(f"verl's log: {folder / LOG}")
         return folder
 
     def prompts(self, path: Path, problems: Sequence[Problem]) -> None:
@@ -137,25 +137,22 @@ class _Stages:
         folder, cluster = self.folder("sft"), self.recipe.cluster
         assert cluster is not None
         data.write_demonstrations(folder / DEMONSTRATIONS, examples)
-        jobs.write(folder, settings.finetuning(self.recipe, self.base, folder, [len(each.ids) for each in examples]))
-        self.progress.stage("SFT", self.recipe.sft.epochs if self.recipe.sft else 0)
-        log = folder / "metrics.jsonl"
+        asked = settings.finetuning(self.recipe, self.base, folder, [len(each.ids) for each in examples])
+        jobs.write(folder, asked)
+        steps = asked["trainer.total_epochs"] * (len(examples) // asked["data.train_batch_size"])
+        self.progress.stage("SFT", steps)
+        log = folder / jobs.METRICS.format(len(list(folder.glob(jobs.METRICS.format("*")))))
         command = jobs.finetuning(folder, cluster.gpus_per_node)
-        jobs.run(folder, command, lambda: None, {"VERL_FILE_LOGGER_PATH": str(log)})
+
+        def watch() -> None:
+            if told := jobs.sft_metrics(folder, steps):
+                self.progress.advance(int(told[-1]["step"]), f"loss {told[-1]['loss']:.3f}")
+
+        jobs.run(folder, command, watch, {"VERL_FILE_LOGGER_PATH": str(log)})
         self.out.clear("sft")
-        told = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         metrics = JsonLines(self.out.path("sft", "metrics.jsonl"))
-        for each in told:
-            found = each["data"]
-            metrics.write(
-                {
-                    "step": each["step"],
-                    "steps": told[-1]["step"],
-                    "loss": found["train/loss"],
-                    "grad_norm": found["train/grad_norm"],
-                    "tokens": found["train/global_tokens"],
-                }
-            )
+        for each in jobs.sft_metrics(folder, steps):
+            metrics.write(each)
         self.collect(folder, "", model)
         self.out.finish("sft", metrics.path, model)
         return model.resolve()
