@@ -83,7 +83,7 @@ class Learner(Protocol):
         """Learn from one iteration; `step` counts from 0. Metrics.
 
         Raises:
-            NonFiniteLossError: before any weight has moved.
+            NonFiniteLossError: of a minibatch, before it has moved any weight.
         """
         ...
 
