@@ -1,16 +1,26 @@
 """SkyRL's server of the Tinker API on this machine's CPU, for tests/tinker_run.py: `serve MODEL FOLDER PORT`.
 
-SkyRL itself starts its engine by `uv run`, and on Python 3.11 its types need typing_extensions' TypedDict."""
+SkyRL itself starts its engine by `uv run`, on Python 3.11 its types need typing_extensions' TypedDict, and before
+3.11.4 it can't unpack its own archives."""
 
 from __future__ import annotations
 
 import runpy
 import sys
+import tarfile
 import typing
+from typing import Any
 
 import typing_extensions
 
 ENGINE = "skyrl.tinker.engine"
+
+
+class Archive(tarfile.TarFile):
+    """Takes the argument of later versions."""
+
+    def extractall(self, path: Any, *, filter: str = "") -> None:  # type: ignore[override]
+        super().extractall(path)
 
 
 def serve(model: str, folder: str, port: str) -> None:
@@ -30,6 +40,8 @@ def serve(model: str, folder: str, port: str) -> None:
 
 if __name__ == "__main__":
     typing.TypedDict = typing_extensions.TypedDict
+    if not hasattr(tarfile, "data_filter"):
+        tarfile.open = Archive.open
     if sys.argv[1] == "serve":
         serve(*sys.argv[2:])
     else:
