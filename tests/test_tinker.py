@@ -78,8 +78,9 @@ def test_adapters_need_no_library_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("engine", "where"), [("tinker", r"rl/tinker\.json"), ("verl", "rl/model")])
 def test_what_needs_our_checkpoints_refuses_the_runs_of_other_engines(
-    engine: Engine, where: str, tmp_path: Path
+    engine: Engine, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
     out = create(tmp_path / "run", load(Recipe, RECIPE, []), engine=engine)
     for command in (
         ["fork", str(out.directory), "--out", str(tmp_path / "fork")],

@@ -49,7 +49,8 @@ def checkpoint_of(source: Run, step: int | Literal["best"] | None) -> Checkpoint
 
 
 def check(source: Run, recipe: Recipe) -> None:
-    """Raises InputError when the recipe changes what the source's past was made by."""
+    """Raises InputError when the recipe changes what the source's past was made by, or another engine made it."""
+    source.require_native()
     if fixed := [change for key, change in changes(source.recipe(), recipe).items() if key.startswith(FIXED)]:
         raise InputError(
             f"a fork keeps what {source.directory} has done, and that was done by another recipe: {', '.join(fixed)}; "

@@ -80,14 +80,15 @@ class RlRecords:
         return {"watch": self.watch.state(), "vigil": self.vigil.streaks}
 
     def dump(self, training: Training[L], error: DivergedError) -> Diverged:
-        """Keep what a step failed on, for `rlsp replay` where the weights are here: its rollouts and scores, the
-        weights as they were, what the loss was computed from.
+        """Keep what a step failed on, for `rlsp replay`: its rollouts and scores, what the loss was computed from,
+        and where they are here the weights as they were.
 
         Returns:
             What to tell the user.
         """
         seen, folder = error.seen, self.out.path(*DIVERGED)
-        tensors = {**training.snapshot(seen.step).tensors, **experience_tensors(seen.experience)}
+        weights = training.snapshot(seen.step).tensors if self.out.engine == "native" else {}
+        tensors = {**weights, **experience_tensors(seen.experience)}
         checkpoints.write(folder, Checkpoint(seen.step, tensors, {"rows": error.rows, "reason": str(error)}))
         write_records(folder / "rollouts.jsonl.zst", seen.rollouts)
         write_records(folder / "scores.jsonl.zst", seen.scores)

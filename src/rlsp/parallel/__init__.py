@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)
 """How long followers wait for a request: as long as verifiers and judges take."""
+SECONDS_TO_REFUSE = 5.0
+"""In which the first process says why: torchrun ends them all with the first that ends."""
 
 
 def rank() -> int:
@@ -97,6 +100,7 @@ def joined() -> Iterator[bool]:
         _team = _join(number, size, here)
     except InputError:
         if number:
+            time.sleep(SECONDS_TO_REFUSE)
             sys.exit(2)
         raise
     try:

@@ -92,7 +92,10 @@ class Team:
         if self.broken:
             return
         if self.rank == 0:
-            wire.tell(None, {})
+            try:
+                wire.tell(None, {})
+            except JobFailed:  # they are gone already, and nothing is left to ask of them
+                return
         distributed.destroy_process_group()
 
     # The first process

@@ -1,9 +1,9 @@
 """What the processes of one training say to each other: requests and answers as pickles, weights and gradients as
 tensors.
 
-Whoever can speak to them can have them run what he likes, as with everything on torch.distributed. Their own
-connections stay on the loopback device, but torchrun's rendezvous listens on every one: a machine in a network you do
-not trust needs a firewall.
+Whoever can speak to them can have them run what he likes, as with everything on torch.distributed. On
+Linux gloo's connections, which carry the pickles, stay on the loopback device; torchrun's rendezvous listens on every
+one, and NCCL's may: a machine in a network you do not trust needs a firewall.
 """
 
 from __future__ import annotations
@@ -98,8 +98,9 @@ def _exchange() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
+        said = str(error).partition("\n")[0][:200]
         raise JobFailed(
-            f"the processes of this training can't reach each other any more: {str(error).splitlines()[0][:200]}. What "
+            f"the processes of this training can't reach each other any more: {said}. What "
             "a checkpoint holds is saved; see above for what ended the first of them, then --resume"
         ) from error
 

@@ -130,7 +130,7 @@ class Training(Generic[L]):
         """Ask, judge, explore, combine, learn. `step` counts from 0.
 
         Raises:
-            DivergedError: a loss or gradient is not finite; the optimizer was not reached.
+            DivergedError: a minibatch's loss or gradient is not finite; it has moved no weight.
         """
         started = time.perf_counter()
         seen = self.observe(step, problems)

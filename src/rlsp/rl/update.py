@@ -46,7 +46,7 @@ class Updater:
             Metrics averaged over the minibatches; `logprob_gap` is taken before any weight has moved.
 
         Raises:
-            NonFiniteLossError: before the optimizer is reached.
+            NonFiniteLossError: of a minibatch, before it has moved any weight.
         """
         self._schedule(step)
         experience = parallel.mirrored(copy.copy, experience)  # sent out once, not with every minibatch

@@ -100,7 +100,7 @@ class Adapter:
             Metrics averaged over the minibatches; `logprob_gap` is the first's, before any weight has moved.
 
         Raises:
-            NonFiniteLossError: the service's log-probs are not finite; the optimizer was not reached.
+            NonFiniteLossError: the service's log-probs of a minibatch are not finite; it has moved no weight.
         """
         from tinker import AdamParams
 

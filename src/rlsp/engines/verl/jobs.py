@@ -57,6 +57,8 @@ def sft_metrics(folder: Path, steps: int) -> list[dict[str, float]]:
                 continue
             values = json.loads(line)
             found = values["data"]
+            if "train/loss" not in found:  # of a validation
+                continue
             told[values["step"]] = {
                 "step": values["step"],
                 "steps": steps,
